@@ -1,0 +1,71 @@
+"""All exceptions a user of flow can meet.
+
+    FlowError
+    ├── GraphError             a graph file is wrong: every problem at once, each with its place and a mend
+    ├── NodeTypeError          a node function's signature is not a valid declaration
+    ├── SettingError           a setting has a value its node cannot work with
+    ├── MessageError           a message does not conform to its type, found where it was made
+    ├── WireError              bytes from another process are not a valid message; the receiver drops them
+    ├── PeerRestarted          the server of a call was restarted before it answered
+    ├── MissingError           a file, a ROM or an optional package is not there
+    ├── RunError               a run cannot start, go on or be found
+    │   └── CheckpointError    a checkpoint is incomplete, damaged or of another graph
+    └── StorageError           a store cannot be opened, read or written
+        └── DiskFullError      no space is left where a run writes
+
+Each message says where, what was found, what was expected and what to do.
+"""
+
+from __future__ import annotations
+
+
+class FlowError(Exception):
+    """Base of everything flow raises on purpose."""
+
+
+class GraphError(FlowError):
+    """A graph file is wrong. `problems` holds one text a problem, in the order of the file."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n\n".join(problems))
+        self.problems = problems
+
+
+class NodeTypeError(FlowError):
+    """A node function's signature is not a valid declaration of ports and settings."""
+
+
+class SettingError(FlowError):
+    """A setting has a value its node cannot work with."""
+
+
+class MessageError(FlowError):
+    """A message does not conform to its type; raised where it was made or where it entered a node."""
+
+
+class WireError(FlowError):
+    """Bytes from another process are not a valid message. Never raised past the receiving carrier."""
+
+
+class PeerRestarted(FlowError):
+    """The server of a call was restarted before it answered, and its question is not safe to ask twice."""
+
+
+class MissingError(FlowError):
+    """A file, a ROM or an optional package is not there; the text says how to get it."""
+
+
+class RunError(FlowError):
+    """A run cannot start, go on or be found."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint is incomplete, damaged or of another graph."""
+
+
+class StorageError(FlowError):
+    """A store cannot be opened, read or written."""
+
+
+class DiskFullError(StorageError):
+    """No space is left where a run writes. What was committed before is whole."""
