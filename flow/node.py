@@ -17,10 +17,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar, overload
 
+from flow.context import Context, Live
 from flow.documentation import parameter_docs
 from flow.errors import NodeTypeError, SettingError
 from flow.message import Message, Sizes
-from flow.ports import Call, Context, In, Latest, Live, Out, Publish, Saved, Serve
+from flow.ports import Call, In, Latest, Out, Publish, Serve
+from flow.saved import Saved
 
 NodeFunction = Callable[..., Awaitable[None]]
 F = TypeVar("F", bound=NodeFunction)
@@ -259,8 +261,8 @@ def _read_setting(owner: str, name: str, hint: Any, default: Any, doc: str) -> S
         setting = Setting(name, hint.__name__, **common)
     else:
         raise NodeTypeError(
-            f"{owner}, setting '{name}': {inspect.formatannotation(hint)} cannot be written in a graph file; use int, "
-            "float, bool, str, Literal[...], list[...] of those, each also Annotated[..., Range(low, high)] or Live[...]"
+            f"{owner}, setting '{name}': {inspect.formatannotation(hint)} cannot be written in a graph file; use "
+            "int, float, bool, str, Literal[...], list[...] of those, each also Annotated[..., Range(low, high)] or Live[...]"
         )
     if default is not MISSING:
         try:

@@ -1,42 +1,251 @@
-"""The ports a node talks through, and the other things its parameters can ask for."""
+"""The ports a node talks through.
+
+| port                         | other end  | meaning                                              |
+| `In[M]` / `Out[M]`           | each other | a stream: ordered per producer, bounded, lossless    |
+| `Call[Q, A]` / `Serve[Q, A]` | each other | request and answer, served in batches of all callers |
+| `Publish[M]` / `Latest[M]`   | each other | the newest value wins                                |
+
+A port that a test makes and one that spans processes are the same classes: what differs is the route behind
+their links.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-from flow.message import Message
+import trio
+
+from flow.batch import Batch, Staging, bucket_for, powers_of_two
+from flow.errors import MessageError
+from flow.links import CallLink, NewestLink, StreamLink
+from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
+from flow.message import Message, Sizes, as_library, check, freeze, size_in_bytes
 
 M = TypeVar("M", bound=Message)
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
-T = TypeVar("T")
 
 
-class In(Generic[M]): ...
+class Rest(Protocol):
+    """Told when a task of the node waits on a port: between two messages a node is at rest."""
+
+    def __enter__(self) -> object: ...
+    def __exit__(self, *exc: object) -> None: ...
 
 
-class Out(Generic[M]): ...
+class NeverResting:
+    """For ports made in a test, where nobody takes the node's state."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exc: object) -> None: ...
 
 
-class Call(Generic[Q, A]): ...
+@dataclass
+class PortSpec:
+    """What each port knows of itself. checked: whether messages are held to their type as they enter and leave."""
 
-
-class Serve(Generic[Q, A]): ...
-
-
-class Publish(Generic[M]): ...
-
-
-class Latest(Generic[M]): ...
-
-
-class Live(Generic[T]):
-    value: T
-
-
-class Context:
+    node: str
     name: str
+    messages: tuple[type[Message], ...]
+    sizes: Sizes = field(default_factory=dict)
+    checked: bool = True
+    rest: Rest = field(default_factory=NeverResting)
+
+    def check(self, message: Message, which: int = 0) -> None:
+        if not self.checked:
+            return
+        try:
+            check(message, self.messages[which], self.sizes)
+        except MessageError as error:
+            raise MessageError(f"node {self.node}, port {self.name}: {error}") from None
 
 
-class Saved:
-    def keep(self, name: str, thing: Any) -> Any: ...
+class In(Generic[M]):
+    """Receives a stream: `async for message in port`, or `await port.receive()`."""
+
+    def __init__(self, spec: PortSpec, mailbox: StreamMailbox) -> None:
+        self._spec = spec
+        self._mailbox = mailbox
+
+    def __aiter__(self) -> In[M]:
+        return self
+
+    async def __anext__(self) -> M:
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    async def receive(self) -> M:
+        """The next message. Raises `trio.EndOfChannel` when every producer has ended."""
+        with self._spec.rest:
+            message = await self._mailbox.take()
+        return cast(M, as_library(message))
+
+    def receive_nowait(self) -> M | None:
+        """The next message, or None if none waits now."""
+        message = self._mailbox.take_nowait()
+        return None if message is None else cast(M, as_library(message))
+
+
+class Out(Generic[M]):
+    """Sends a stream. Where an edge says `copy` each receiver gets every message, where it says `share` one does."""
+
+    def __init__(self, spec: PortSpec, groups: Sequence[Sequence[StreamLink]], credit_came: Any) -> None:
+        # A group is the links among which a message is shared; each group gets every message.
+        self._spec = spec
+        self._groups = [list(group) for group in groups]
+        self._credit_came: trio.lowlevel.ParkingLot = credit_came
+        self._turns = [0 for _ in groups]
+
+    async def send(self, message: M) -> None:
+        """Send a message, waiting while its receivers are behind. Its arrays are read-only from here on.
+
+        Raises:
+          MessageError: the message does not conform to the port's type.
+        """
+        self._spec.check(message)
+        freeze(message)
+        size = size_in_bytes(message)
+        await trio.lowlevel.checkpoint()
+        for index, group in enumerate(self._groups):
+            link = await self._free_link(index, group, size)
+            link.send(message, size)
+
+    async def _free_link(self, index: int, group: list[StreamLink], size: int) -> StreamLink:
+        began: float | None = None
+        while True:
+            for step in range(len(group)):
+                link = group[(self._turns[index] + step) % len(group)]
+                if link.window.fits(size):
+                    self._turns[index] += step + 1
+                    if began is not None:
+                        link.tally.waited_s += trio.current_time() - began
+                    return link
+            if began is None:
+                began = trio.current_time()
+            with self._spec.rest:
+                await self._credit_came.park()
+
+    def end(self) -> None:
+        """Say that no more will come; the runtime does so when the node returns."""
+        for group in self._groups:
+            for link in group:
+                link.end()
+
+
+class Call(Generic[Q, A]):
+    """Asks a server: `answer = await port(question)`."""
+
+    def __init__(self, spec: PortSpec, links: Sequence[CallLink]) -> None:
+        self._spec = spec
+        self._links = list(links)
+
+    async def __call__(self, question: Q) -> A:
+        """The server's answer to a group of rows. Among replicas the one with fewest requests under way is asked.
+
+        Raises:
+          MessageError: the question does not conform to the port's type.
+          PeerRestarted: the server was restarted before it answered, and the question is not repeatable.
+        """
+        self._spec.check(question)
+        freeze(question)
+        link = min(self._links, key=lambda link: len(link.pending))
+        with self._spec.rest:
+            answer = await link.ask(question, size_in_bytes(question))
+        return cast(A, as_library(answer))
+
+    def end(self) -> None:
+        for link in self._links:
+            link.end()
+
+
+class Serve(Generic[Q, A]):
+    """Serves callers in batches: `async for batch in port.batches(most=256)`."""
+
+    def __init__(self, spec: PortSpec, mailbox: QuestionMailbox) -> None:
+        self._spec = spec
+        self._mailbox = mailbox
+
+    async def batches(self, *, most: int = 256, buckets: Sequence[int] | None = None) -> AsyncIterator[Batch[Q, A]]:
+        """Batches of all callers' questions, until every caller has ended.
+
+        Args:
+          most: rows of a batch; a single question with more goes alone.
+          buckets: sizes that batches are padded to; powers of two up to `most` if not given.
+        """
+        sizes = tuple(sorted(buckets)) if buckets is not None else powers_of_two(most)
+        staging = Staging()
+        while True:
+            try:
+                with self._spec.rest:
+                    asked, reason = await self._mailbox.take(most)
+            except trio.EndOfChannel:
+                return
+            rows = sum(group.rows for group in asked)
+            questions = staging.gather([group.question for group in asked], rows, bucket_for(rows, sizes))
+            yield CheckedBatch(self._spec, cast(Any, asked), cast(Q, as_library(questions)), reason)
+
+
+class CheckedBatch(Batch[Q, A]):
+    """A batch whose answers are held to the port's type."""
+
+    def __init__(self, spec: PortSpec, asked: list[Any], questions: Q, reason: str) -> None:
+        super().__init__(asked, questions, reason)
+        self._spec = spec
+
+    def answer(self, answers: A) -> None:
+        self._spec.check(answers, 1)
+        freeze(answers)
+        super().answer(answers)
+
+
+class Publish(Generic[M]):
+    """Publishes values of which only the newest counts: weights, statistics, schedules."""
+
+    def __init__(self, spec: PortSpec, links: Sequence[NewestLink]) -> None:
+        self._spec = spec
+        self._links = list(links)
+
+    async def publish(self, message: M, version: int) -> None:
+        """Make this the newest value. Never waits for a reader.
+
+        Args:
+          version: grows from one value to the next, also across restarts: the count of updates, for instance.
+        """
+        self._spec.check(message)
+        freeze(message)
+        size = size_in_bytes(message)
+        for link in self._links:
+            link.publish(version, message, size)
+        await trio.lowlevel.checkpoint()
+
+    def end(self) -> None:
+        for link in self._links:
+            link.end()
+
+
+class Latest(Generic[M]):
+    """Reads the newest value. version: its version, -1 before the first."""
+
+    def __init__(self, spec: PortSpec, mailbox: NewestMailbox) -> None:
+        self._spec = spec
+        self._mailbox = mailbox
+
+    @property
+    def version(self) -> int:
+        return self._mailbox.version
+
+    @property
+    def newest(self) -> M | None:
+        """The newest value, None before the first."""
+        newest = self._mailbox.newest
+        return None if newest is None else cast(M, as_library(newest))
+
+    async def wait(self, newer_than: int = -1) -> M:
+        """The newest value once its version is above `newer_than`. Raises `trio.EndOfChannel` if none will come."""
+        with self._spec.rest:
+            message = await self._mailbox.wait(newer_than)
+        return cast(M, as_library(message))

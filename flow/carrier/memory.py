@@ -1,0 +1,66 @@
+"""The carrier inside one worker: a message is handed over as it is. No copy; messages are frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flow.links import CallLink, NewestLink, StreamLink
+from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
+from flow.message import Message, size_in_bytes
+
+
+@dataclass
+class StreamRoute:
+    """From an Out to an In."""
+
+    mailbox: StreamMailbox
+    link: StreamLink | None = None
+
+    def data(self, sequence: int, message: Message) -> None:
+        assert self.link is not None
+        self.mailbox.put(message, size_in_bytes(message), self.link.credit)
+
+    def end(self, sequence: int) -> None:
+        assert self.link is not None
+        self.mailbox.end(self.link.number)
+
+
+@dataclass
+class CallRoute:
+    """From a Call to a Serve, and the answers back."""
+
+    mailbox: QuestionMailbox
+    link: CallLink | None = None
+
+    def question(self, request: int, question: Message) -> None:
+        link = self.link
+        assert link is not None
+        self.mailbox.put(
+            link.number,
+            request,
+            question,
+            size_in_bytes(question),
+            lambda answer: link.answer(request, answer),
+            lambda: link.failure(request),
+        )
+
+    def end(self, sequence: int) -> None:
+        assert self.link is not None
+        self.mailbox.end(self.link.number)
+
+
+@dataclass
+class NewestRoute:
+    """From a Publish to a Latest."""
+
+    mailbox: NewestMailbox
+    link: NewestLink | None = None
+
+    def newest(self, version: int, message: Message) -> None:
+        assert self.link is not None
+        self.mailbox.put(message, version, size_in_bytes(message))
+        self.link.seen()
+
+    def end(self, sequence: int) -> None:
+        assert self.link is not None
+        self.mailbox.end(self.link.number)

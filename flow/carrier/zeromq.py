@@ -1,0 +1,365 @@
+"""The carrier between workers of one host: ZeroMQ over `ipc://`, one socket to receive and one a peer to send.
+
+    worker a                              worker b
+    PUSH to b ───── data, questions ────► PULL inbox
+    PULL inbox ◄─── credit, answers ───── PUSH to a
+
+Every socket goes one way, so no message is routed by an identity and none is dropped for want of one. Credit
+bounds what is under way; the high-water mark is only a tripwire. A worker that is started again binds a new inbox
+under a new epoch: what its predecessor said late is known by its epoch, and dropped.
+
+ZMQ_FD is edge-triggered: readable means "something changed", and any send or receive may take the edge. One task
+owns the waiting on each socket; it looks at EVENTS after every operation and waits only when they say nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import trio
+import zmq
+
+from flow import wire
+from flow.errors import WireError
+from flow.links import CallLink, NewestLink, StreamLink
+from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
+from flow.message import Message
+from flow.wire import Envelope, Kind, Schema
+
+# Credit stops a sender long before this; reaching it means that a bound failed.
+TRIPWIRE = 100_000
+# A burst is drained in pieces, so that one busy peer cannot keep the loop from everyone else.
+BURST = 64
+FRAME_BYTES_MAX = 1 << 32
+_ZERO_COPY_MIN = wire.INLINE_MAX
+_Log = Callable[[str], None]
+
+
+class Peer:
+    """Another worker, as this one sends to it. Nothing is lost and nobody waits while it cannot be reached."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], worker: str) -> None:
+        self.worker = worker
+        self.epoch = -1
+        self._context = context
+        self._socket: zmq.Socket[bytes] | None = None
+        self._outbox: deque[list[Any]] = deque()
+        self._early: list[tuple[int, list[Any]]] = []
+        self._work = trio.lowlevel.ParkingLot()
+        self._drained = trio.lowlevel.ParkingLot()
+
+    def connect(self, path: Path, epoch: int) -> None:
+        """Send to this incarnation of the worker from now on; what waited for the one before it is dropped."""
+        if self._socket is not None:
+            self.disconnect()
+        socket = self._context.socket(zmq.PUSH)
+        socket.setsockopt(zmq.SNDHWM, TRIPWIRE)
+        socket.setsockopt(zmq.LINGER, 2000)
+        socket.setsockopt(zmq.RECONNECT_IVL, 5)
+        # Without this a message is queued to a peer that does not answer yet, out of our sight.
+        socket.setsockopt(zmq.IMMEDIATE, 1)
+        socket.connect(f"ipc://{path}")
+        self._socket, self.epoch = socket, epoch
+        self._outbox.extend(frames for early, frames in self._early if early == epoch)
+        self._early.clear()
+        self._work.unpark_all()
+
+    def disconnect(self) -> None:
+        self._outbox.clear()
+        self._drained.unpark_all()
+        if self._socket is not None:
+            trio.lowlevel.notify_closing(_descriptor(self._socket))
+            self._socket.close(linger=2000)
+            self._socket = None
+
+    def post(self, frames: list[Any]) -> None:
+        """Send now if the socket takes it, else when it does, in order."""
+        if self._outbox or self._socket is None or not _try_send(self._socket, frames):
+            self._outbox.append(frames)
+            self._work.unpark_all()
+
+    def reply(self, epoch: int, frames: list[Any]) -> None:
+        """Send to that incarnation of the worker alone: not to one started since, which never asked.
+
+        A new incarnation may be heard before the supervisor has said where it is; then this waits for `connect`.
+        """
+        if epoch == self.epoch:
+            self.post(frames)
+        elif epoch > self.epoch:
+            self._early.append((epoch, frames))
+
+    async def wait_drained(self) -> None:
+        """Until everything posted is with ZeroMQ."""
+        while self._outbox:
+            await self._drained.park()
+
+    async def run(self) -> None:
+        """Send what `post` could not."""
+        while True:
+            if self._socket is None or not self._outbox:
+                self._drained.unpark_all()
+                await self._work.park()
+                continue
+            socket = self._socket
+            if _try_send(socket, self._outbox[0]):
+                self._outbox.popleft()
+                await trio.lowlevel.checkpoint()
+            elif not _events(socket) & zmq.POLLOUT:
+                try:
+                    # The descriptor becomes readable when sending may have become possible.
+                    await trio.lowlevel.wait_readable(_descriptor(socket))
+                except trio.ClosedResourceError:  # the peer was started again; its new socket is next
+                    continue
+
+
+def _events(socket: zmq.Socket[bytes]) -> int:
+    return cast(int, socket.getsockopt(zmq.EVENTS))  # half the time that `socket.EVENTS` takes
+
+
+def _descriptor(socket: zmq.Socket[bytes]) -> int:
+    return cast(int, socket.getsockopt(zmq.FD))
+
+
+def _try_send(socket: zmq.Socket[bytes], frames: list[Any]) -> bool:
+    last = len(frames) - 1
+    try:
+        socket.send(frames[0], zmq.NOBLOCK | (zmq.SNDMORE if last else 0))
+    except zmq.Again:
+        return False
+    for index in range(1, last + 1):  # once the first part is taken, the others are
+        more = zmq.SNDMORE if index < last else 0
+        socket.send(frames[index], zmq.NOBLOCK | more, copy=len(frames[index]) < _ZERO_COPY_MIN)
+    return True
+
+
+@dataclass
+class Received:
+    """The receiving end of a link from another worker: its mailbox, and the ledger of what came."""
+
+    peer: Peer
+    mailbox: StreamMailbox | QuestionMailbox | NewestMailbox
+    schema: Schema
+    epoch: int = -1
+    expected: int = 0
+
+
+@dataclass
+class Sent:
+    """The sending end of a link to another worker. answers: what a call's answers must be."""
+
+    peer: Peer
+    link: StreamLink | CallLink | NewestLink
+    answers: Schema | None = None
+
+
+@dataclass
+class Hub:
+    """All that a worker says to others and hears from them.
+
+    malformed: messages dropped because they were none; lost: sequence numbers that never came; stale: messages of
+    a peer's earlier incarnation.
+    """
+
+    worker: str
+    epoch: int
+    log: _Log
+    malformed: int = 0
+    lost: int = 0
+    stale: int = 0
+    peers: dict[str, Peer] = field(default_factory=dict)
+    received: dict[int, Received] = field(default_factory=dict)
+    sent: dict[int, Sent] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._inbox = self._context.socket(zmq.PULL)
+        self._inbox.setsockopt(zmq.RCVHWM, TRIPWIRE)
+        self._inbox.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
+        self._inbox.setsockopt(zmq.LINGER, 0)
+
+    def bind(self, path: Path) -> None:
+        """Open the inbox. The path must be new: a second bind to one path would silently take it over."""
+        if path.exists():
+            raise FileExistsError(f"{path}: another worker listens there")
+        self._inbox.bind(f"ipc://{path}")
+
+    def peer(self, worker: str) -> Peer:
+        if worker not in self.peers:
+            self.peers[worker] = Peer(self._context, worker)
+        return self.peers[worker]
+
+    async def run(self) -> None:
+        """Receive and send until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for peer in self.peers.values():
+                nursery.start_soon(peer.run)
+            await self._pump()
+
+    async def _pump(self) -> None:
+        inbox, descriptor = self._inbox, _descriptor(self._inbox)
+        while True:
+            for _ in range(BURST):
+                if not _events(inbox) & zmq.POLLIN:
+                    break
+                self._receive(inbox.recv_multipart(zmq.NOBLOCK, copy=False))
+            if _events(inbox) & zmq.POLLIN:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(descriptor)
+
+    def _receive(self, frames: list[zmq.Frame]) -> None:
+        try:
+            envelope = wire.decode([frame.buffer for frame in frames], self._schema)
+            self._deliver(envelope)
+        except WireError as error:
+            self.malformed += 1
+            if self.malformed <= 100:  # a stranger who says the same for ever must not fill the disk
+                self.log(f"dropped a message of {sum(map(len, frames))} bytes: {error}")
+
+    def _schema(self, kind: Kind, link: int) -> Schema | None:
+        if kind is Kind.ANSWER:
+            sent = self.sent.get(link)
+            return None if sent is None else sent.answers
+        received = self.received.get(link)
+        wanted = _MAILBOXES.get(kind)
+        fits = received is not None and wanted is not None and isinstance(received.mailbox, wanted)
+        return received.schema if received is not None and fits else None
+
+    def _deliver(self, envelope: Envelope) -> None:
+        if envelope.kind in (Kind.CREDIT, Kind.ANSWER, Kind.FAILURE, Kind.SEEN):
+            self._deliver_back(envelope)
+            return
+        received = self.received.get(envelope.link)
+        if received is None:
+            raise WireError(f"no link {envelope.link} ends here")
+        if envelope.epoch < received.epoch:
+            self.stale += 1
+            return
+        if envelope.epoch > received.epoch:  # the sender was started again, or speaks for the first time
+            received.epoch, received.expected = envelope.epoch, 0
+            received.mailbox.reopen(envelope.link)
+        if isinstance(received.mailbox, StreamMailbox):
+            self._count(received, envelope)
+        if envelope.kind is Kind.END:
+            received.mailbox.end(envelope.link)
+        elif isinstance(received.mailbox, StreamMailbox):
+            assert envelope.message is not None
+            received.mailbox.put(envelope.message, envelope.size, self._taken(envelope.link, received))
+        elif isinstance(received.mailbox, QuestionMailbox):
+            self._deliver_question(received, received.mailbox, envelope)
+        else:
+            assert envelope.message is not None
+            received.mailbox.put(envelope.message, envelope.number, envelope.size)
+            seen, _ = wire.encode(Kind.SEEN, envelope.link, 0, self.epoch, envelope.number)
+            received.peer.reply(received.epoch, seen)
+
+    def _count(self, received: Received, envelope: Envelope) -> None:
+        """The ledger: every sequence number comes once. A gap is loss, and is said."""
+        missing = envelope.sequence - received.expected
+        if missing < 0:
+            raise WireError(f"link {envelope.link}: message {envelope.sequence} came again")
+        if missing:
+            self.lost += missing
+            received.mailbox.tally.dropped += missing
+            self.log(
+                f"link {envelope.link} from {received.peer.worker}: {missing} messages before {envelope.sequence} lost"
+            )
+        received.expected = envelope.sequence + (envelope.kind is Kind.DATA)
+
+    def _taken(self, link: int, received: Received) -> Callable[[int, int], None]:
+        epoch = received.epoch
+
+        def taken(messages: int, size: int) -> None:
+            # A sender that was started again has a whole window; credit of the old one would unbind it.
+            received.peer.reply(epoch, wire.encode(Kind.CREDIT, link, size, self.epoch, messages)[0])
+
+        return taken
+
+    def _deliver_question(self, received: Received, mailbox: QuestionMailbox, envelope: Envelope) -> None:
+        link, request, epoch = envelope.link, envelope.number, received.epoch
+
+        def reply(answer: Message) -> None:
+            received.peer.reply(epoch, wire.encode(Kind.ANSWER, link, 0, self.epoch, request, answer)[0])
+
+        def fail() -> None:
+            received.peer.reply(epoch, wire.encode(Kind.FAILURE, link, 0, self.epoch, request)[0])
+
+        assert envelope.message is not None
+        mailbox.put(link, request, envelope.message, envelope.size, reply, fail)
+
+    def _deliver_back(self, envelope: Envelope) -> None:
+        sent = self.sent.get(envelope.link)
+        if sent is None:
+            raise WireError(f"no link {envelope.link} begins here")
+        if envelope.epoch != sent.peer.epoch:
+            self.stale += 1
+            return
+        link = sent.link
+        if isinstance(link, StreamLink) and envelope.kind is Kind.CREDIT:
+            try:
+                link.credit(envelope.number, envelope.sequence)
+            except ValueError as error:
+                raise WireError(f"link {envelope.link}: {error}") from error
+        elif isinstance(link, CallLink) and envelope.kind is Kind.ANSWER and envelope.message is not None:
+            link.answer(envelope.number, envelope.message)
+        elif isinstance(link, CallLink) and envelope.kind is Kind.FAILURE:
+            link.failure(envelope.number)
+        elif isinstance(link, NewestLink) and envelope.kind is Kind.SEEN:
+            link.seen()
+        else:
+            raise WireError(f"link {envelope.link} takes no {envelope.kind.name}")
+
+    def peer_restarted(self, worker: str, path: Path, epoch: int) -> None:
+        """A worker is there, for the first time or again: connect, and settle what was under way to the old one."""
+        peer = self.peer(worker)
+        again = peer.epoch >= 0
+        peer.connect(path, epoch)
+        if again:
+            for sent in self.sent.values():
+                if sent.peer is peer:
+                    sent.link.receiver_restarted()
+
+    async def flush(self) -> None:
+        """Wait until everything posted is with ZeroMQ."""
+        for peer in self.peers.values():
+            await peer.wait_drained()
+
+    def close(self) -> None:
+        """Close the sockets; what ZeroMQ still holds is sent for at most two seconds."""
+        for peer in self.peers.values():
+            peer.disconnect()
+        trio.lowlevel.notify_closing(_descriptor(self._inbox))
+        self._inbox.close()
+        self._context.term()
+
+
+_MAILBOXES: dict[Kind, type] = {
+    Kind.DATA: StreamMailbox,
+    Kind.QUESTION: QuestionMailbox,
+    Kind.NEWEST: NewestMailbox,
+}
+
+
+@dataclass
+class Route:
+    """A link's way to another worker. Serves streams, calls and published values alike."""
+
+    hub: Hub
+    peer: Peer
+    link: int
+
+    def data(self, sequence: int, message: Message) -> None:
+        self.peer.post(wire.encode(Kind.DATA, self.link, sequence, self.hub.epoch, 0, message)[0])
+
+    def question(self, request: int, question: Message) -> None:
+        self.peer.post(wire.encode(Kind.QUESTION, self.link, 0, self.hub.epoch, request, question)[0])
+
+    def newest(self, version: int, message: Message) -> None:
+        self.peer.post(wire.encode(Kind.NEWEST, self.link, 0, self.hub.epoch, version, message)[0])
+
+    def end(self, sequence: int) -> None:
+        self.peer.post(wire.encode(Kind.END, self.link, sequence, self.hub.epoch, sequence)[0])

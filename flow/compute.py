@@ -1,0 +1,110 @@
+"""Blocking work, away from the loop.
+
+    answers = await compute(forward, batch.questions)
+
+A GPU step, a codec, an emulator: each runs in a thread of the node's own, so that the loop always answers. A
+thread that lives as long as its node costs a third of one taken from a pool for each call, and keeps what belongs
+to a thread (a CUDA stream, a codec's context) in one place.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar, cast
+
+import trio
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass
+class _Work:
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    token: trio.lowlevel.TrioToken
+    done: trio.Event = field(default_factory=trio.Event)
+    result: Any = None
+    error: BaseException | None = None
+
+
+class WorkThread:
+    """One thread that does what it is given, in order."""
+
+    def __init__(self, name: str) -> None:
+        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        # A daemon: a thread stuck in a driver must not keep a stopping process alive.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    async def run(self, function: Callable[..., R], *arguments: Any) -> R:
+        """The function's result. A call once begun is waited for, also when the caller is cancelled."""
+        await trio.lowlevel.checkpoint()
+        work = _Work(function, arguments, trio.lowlevel.current_trio_token())
+        self._work.put(work)
+        with trio.CancelScope(shield=True):
+            await work.done.wait()
+        if work.error is not None:
+            raise work.error
+        return cast(R, work.result)
+
+    def stop(self) -> None:
+        """Let the thread end when it has done what it was given."""
+        self._work.put(None)
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            try:
+                work.result = work.function(*work.arguments)
+            except BaseException as error:
+                work.error = error
+            try:
+                work.token.run_sync_soon(work.done.set)
+            except trio.RunFinishedError:  # the loop ended first; nobody waits
+                return
+            del work
+
+
+class WorkThreads:
+    """The threads of one node, made when first used. busy: calls under way, during which it is not at rest."""
+
+    def __init__(self, node: str, when_idle: Callable[[], None] = lambda: None) -> None:
+        self.busy = 0
+        self._node = node
+        self._threads: dict[str, WorkThread] = {}
+        self._when_idle = when_idle
+
+    async def run(self, thread: str, function: Callable[..., R], *arguments: Any) -> R:
+        worker = self._threads.get(thread)
+        if worker is None:
+            worker = self._threads[thread] = WorkThread(f"{self._node} {thread}")
+        self.busy += 1
+        try:
+            return await worker.run(function, *arguments)
+        finally:
+            self.busy -= 1
+            if not self.busy:
+                self._when_idle()
+
+    def stop(self) -> None:
+        for worker in self._threads.values():
+            worker.stop()
+
+
+current_threads: ContextVar[WorkThreads | None] = ContextVar("current_threads", default=None)
+
+
+async def compute(function: Callable[..., R], *arguments: Any, thread: str = "compute") -> R:
+    """Run blocking work in a thread of the node's own and wait for its result.
+
+    Args:
+      thread: which of the node's threads; calls that name the same one run one after the other.
+    """
+    threads = current_threads.get()
+    if threads is None:  # a node called from a test without a runtime
+        return await trio.to_thread.run_sync(function, *arguments)
+    return await threads.run(thread, function, *arguments)

@@ -1,0 +1,213 @@
+"""The sending ends of links. A link joins one replica's port to one replica's port.
+
+    Out ──► StreamLink ──► route ──► StreamMailbox ──► In
+                 ▲ credit ◄──────────────┘
+
+A route is how a carrier moves things; a link is what both carriers share: credit, sequence numbers, the requests
+under way, the newest value not yet sent. Everything here runs in one trio loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from flow.credit import Window
+from flow.errors import PeerRestarted
+from flow.mailbox import Tally
+from flow.message import Message
+
+
+class StreamRoute(Protocol):
+    """A carrier's way from a stream's link to its mailbox. No call waits: credit bounds what is under way."""
+
+    def data(self, sequence: int, message: Message) -> None: ...
+    def end(self, sequence: int) -> None: ...
+
+
+class CallRoute(Protocol):
+    """A carrier's way from a caller's link to the server's mailbox."""
+
+    def question(self, request: int, question: Message) -> None: ...
+    def end(self, sequence: int) -> None: ...
+
+
+class NewestRoute(Protocol):
+    """A carrier's way from a publisher's link to a reader's mailbox."""
+
+    def newest(self, version: int, message: Message) -> None: ...
+    def end(self, sequence: int) -> None: ...
+
+
+@dataclass
+class StreamLink:
+    """Sends a stream's messages as credit allows. credit_came: parks senders of all links of one port."""
+
+    number: int
+    window: Window
+    route: StreamRoute
+    tally: Tally
+    credit_came: trio.lowlevel.ParkingLot
+    sequence: int = 0
+    ended: bool = False
+
+    def send(self, message: Message, size: int) -> None:
+        """Hand over a message that fits the window."""
+        self.window.spend(size)
+        self.tally.messages += 1
+        self.tally.size += size
+        self.route.data(self.sequence, message)
+        self.sequence += 1
+
+    def credit(self, messages: int, size: int) -> None:
+        self.window.give_back(messages, size)
+        self.credit_came.unpark_all()
+
+    def end(self) -> None:
+        if not self.ended:
+            self.ended = True
+            self.route.end(self.sequence)
+
+    def receiver_restarted(self) -> None:
+        """What was under way died with the receiver: it is counted as dropped, and the window is whole again."""
+        self.tally.dropped += self.window.reset()
+        self.sequence = 0
+        self.credit_came.unpark_all()
+        if self.ended:
+            self.route.end(self.sequence)
+
+
+@dataclass
+class Pending:
+    """A request under way."""
+
+    question: Message
+    done: trio.Event = field(default_factory=trio.Event)
+    answer: Message | None = None
+    failed: bool = False
+
+
+@dataclass
+class CallLink:
+    """Asks one server. Waits for a place when `most` requests are under way."""
+
+    number: int
+    most: int
+    route: CallRoute
+    tally: Tally
+    requests: int = 0
+    pending: dict[int, Pending] = field(default_factory=dict)
+    orphans: int = 0  # answers nobody waits for any more
+    ended: bool = False
+    _place: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+
+    async def ask(self, question: Message, size: int) -> Message:
+        """The server's answer.
+
+        Raises:
+          PeerRestarted: the server was started again before it answered and the question is not repeatable.
+        """
+        began = trio.current_time()
+        while len(self.pending) >= self.most:
+            await self._place.park()
+        request, pending = self.requests, Pending(question)
+        self.requests += 1
+        self.pending[request] = pending
+        self.tally.messages += 1
+        self.tally.size += size
+        try:
+            self.route.question(request, question)
+            await pending.done.wait()
+        finally:
+            self.pending.pop(request, None)
+            self._place.unpark()
+            self.tally.waited_s += trio.current_time() - began
+        if pending.answer is None:
+            raise PeerRestarted(
+                f"the server was restarted before it answered a {type(question).__name__}; declare that message "
+                "with `repeatable=True` if asking twice does no harm"
+            )
+        return pending.answer
+
+    def answer(self, request: int, answer: Message) -> None:
+        pending = self.pending.get(request)
+        if pending is None or pending.done.is_set():
+            self.orphans += 1
+            return
+        pending.answer = answer
+        pending.done.set()
+
+    def failure(self, request: int) -> None:
+        """The server died with this request: ask again where that does no harm."""
+        pending = self.pending.get(request)
+        if pending is None or pending.done.is_set():
+            return
+        if pending.question.repeatable:
+            self.route.question(request, pending.question)
+        else:
+            pending.done.set()
+
+    def receiver_restarted(self) -> None:
+        for request in list(self.pending):
+            self.failure(request)
+        if self.ended:
+            self.route.end(self.requests)
+
+    def end(self) -> None:
+        if not self.ended:
+            self.ended = True
+            self.route.end(self.requests)
+
+
+@dataclass
+class NewestLink:
+    """Sends published values, one at a time: while one is under way only the newest after it is kept."""
+
+    number: int
+    route: NewestRoute
+    tally: Tally
+    sent: tuple[int, Message] | None = None
+    under_way: bool = False
+    next: tuple[int, Message, int] | None = None
+    ended: bool = False
+
+    def publish(self, version: int, message: Message, size: int) -> None:
+        if self.under_way:
+            if self.next is not None:
+                self.tally.dropped += 1
+            self.next = (version, message, size)
+            return
+        self.under_way = True
+        self.sent = (version, message)
+        self.tally.messages += 1
+        self.tally.size += size
+        self.route.newest(version, message)
+
+    def seen(self) -> None:
+        self.under_way = False
+        if self.next is not None:
+            version, message, size = self.next
+            self.next = None
+            self.publish(version, message, size)
+        elif self.ended:
+            self.route.end(0)
+
+    def receiver_restarted(self) -> None:
+        newest = self.next[:2] if self.next is not None else self.sent
+        self.under_way, self.next = False, None
+        if newest is not None:
+            self.publish(*newest, 0)
+        elif self.ended:
+            self.route.end(0)
+
+    def end(self) -> None:
+        """After the last value: a reader sees the end only when it has what was published before."""
+        if not self.ended:
+            self.ended = True
+            if not self.under_way:
+                self.route.end(0)
+
+
+Link = StreamLink | CallLink | NewestLink

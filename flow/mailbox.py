@@ -1,0 +1,182 @@
+"""The receiving ends of links: what a carrier puts messages into, and a node's ports take them from.
+
+A mailbox outlives its node: when a node is started again in its worker, what was delivered and not yet taken is
+still there. Everything here runs in one trio loop, so nothing needs a lock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from flow.batch import Asked, Gathering, rows_of
+from flow.message import Message
+
+
+@dataclass
+class Tally:
+    """What one end of an edge has counted. waited_s: starved, of a receiver; blocked, of a sender."""
+
+    messages: float = 0
+    size: float = 0
+    dropped: float = 0
+    waited_s: float = 0.0
+
+
+Taken = Callable[[int, int], None]
+"""Told how many messages of how many bytes a node took in hand: the carrier returns that much credit."""
+
+
+@dataclass
+class StreamMailbox:
+    """Messages of all producers of an `In` port, in order of arrival; each producer's are in its own order."""
+
+    producers: int
+    tally: Tally = field(default_factory=Tally)
+    waiting: deque[tuple[Message, int, Taken]] = field(default_factory=deque)
+    ended: set[int] = field(default_factory=set)
+    _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+
+    def put(self, message: Message, size: int, taken: Taken) -> None:
+        self.tally.messages += 1
+        self.tally.size += size
+        self.waiting.append((message, size, taken))
+        self._arrival.unpark()
+
+    def end(self, link: int) -> None:
+        """This producer will send no more."""
+        self.ended.add(link)
+        self._arrival.unpark_all()
+
+    def reopen(self, link: int) -> None:
+        """This producer was started again."""
+        self.ended.discard(link)
+
+    async def take(self) -> Message:
+        """The next message. Raises `trio.EndOfChannel` when all producers have ended and nothing waits."""
+        if self.waiting:
+            await trio.lowlevel.checkpoint()
+        while not self.waiting:
+            if len(self.ended) >= self.producers:
+                raise trio.EndOfChannel
+            began = trio.current_time()
+            await self._arrival.park()
+            self.tally.waited_s += trio.current_time() - began
+        message = self.take_nowait()
+        assert message is not None
+        return message
+
+    def take_nowait(self) -> Message | None:
+        """The next message, None if none waits."""
+        if not self.waiting:
+            return None
+        message, size, taken = self.waiting.popleft()
+        if self.waiting:
+            self._arrival.unpark()
+        taken(1, size)
+        return message
+
+
+@dataclass
+class QuestionMailbox:
+    """Questions of all callers of a `Serve` port."""
+
+    callers: int
+    tally: Tally = field(default_factory=Tally)
+    gathering: Gathering[Message, Message] = field(default_factory=Gathering)
+    unanswered: dict[tuple[int, int], Callable[[], None]] = field(default_factory=dict)
+    ended: set[int] = field(default_factory=set)
+    _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+
+    def put(
+        self,
+        link: int,
+        request: int,
+        question: Message,
+        size: int,
+        reply: Callable[[Message], None],
+        fail: Callable[[], None],
+    ) -> None:
+        """A question arrived. `reply` takes its answer; `fail` says that there will be none."""
+        self.tally.messages += 1
+        self.tally.size += size
+        self.unanswered[link, request] = fail
+
+        def answered(answer: Message) -> None:
+            if self.unanswered.pop((link, request), None) is not None:
+                reply(answer)
+
+        self.gathering.add(Asked(question, rows_of(question), answered))
+        self._arrival.unpark()
+
+    def end(self, link: int) -> None:
+        """This caller will ask no more."""
+        self.ended.add(link)
+        self._arrival.unpark_all()
+
+    def reopen(self, link: int) -> None:
+        self.ended.discard(link)
+
+    def fail_all(self) -> None:
+        """The serving node died: whoever waits for an answer is told."""
+        self.gathering.waiting.clear()
+        failed, self.unanswered = list(self.unanswered.values()), {}
+        for fail in failed:
+            fail()
+
+    async def take(self, most: int) -> tuple[list[Asked[Message, Message]], str]:
+        """All groups that wait, up to `most` rows. Raises `trio.EndOfChannel` when all callers have ended."""
+        if self.gathering.waiting:
+            await trio.lowlevel.checkpoint()
+        while not self.gathering.waiting:
+            if len(self.ended) >= self.callers:
+                raise trio.EndOfChannel
+            began = trio.current_time()
+            await self._arrival.park()
+            self.tally.waited_s += trio.current_time() - began
+        return self.gathering.take(most)
+
+
+@dataclass
+class NewestMailbox:
+    """The newest value of a `Latest` port; -1 is the version of none."""
+
+    tally: Tally = field(default_factory=Tally)
+    newest: Message | None = None
+    version: int = -1
+    ended: bool = False
+    _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+
+    def put(self, message: Message, version: int, size: int) -> None:
+        """A value arrived. One that is not newer than what is here is dropped: two publishers' ends may cross."""
+        self.tally.messages += 1
+        self.tally.size += size
+        if version < self.version:
+            self.tally.dropped += 1
+            return
+        self.newest, self.version = message, version
+        self._arrival.unpark_all()
+
+    def end(self, link: int) -> None:
+        self.ended = True
+        self._arrival.unpark_all()
+
+    def reopen(self, link: int) -> None:
+        self.ended = False
+
+    async def wait(self, newer_than: int) -> Message:
+        """The newest value once it is newer than a version. Raises `trio.EndOfChannel` when there will be none."""
+        await trio.lowlevel.checkpoint()
+        while self.newest is None or self.version <= newer_than:
+            if self.ended:
+                raise trio.EndOfChannel
+            began = trio.current_time()
+            await self._arrival.park()
+            self.tally.waited_s += trio.current_time() - began
+        return self.newest
+
+
+Mailbox = StreamMailbox | QuestionMailbox | NewestMailbox

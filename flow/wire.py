@@ -1,0 +1,245 @@
+"""Messages to msgpack header and frames, and back. Bytes in, values out; no sockets.
+
+    frame 0    4-byte length of the header │ header (msgpack) │ small arrays, each at a multiple of 8
+    frame 1…   one large array each, sent without a copy
+
+The header is a list: format, kind, link, sequence, epoch of the sender, a number whose meaning is the kind's, and
+the fields. An array is [name, dtype, shape, where]: the number of its frame, or minus one minus its offset behind
+the header. A scalar is [name, value].
+
+A receiver trusts nothing: every count, size, dtype and shape is held against limits and the link's message type
+before an array is made. Whatever is wrong is a WireError, and nothing else is ever raised.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from flow.errors import WireError
+from flow.message import DTYPES, Array, Field, Message, Sizes, array_problem
+
+FORMAT = 1
+HEADER_MAX = 64 * 1024
+FRAMES_MAX = 1024
+# Below this an array travels behind the header: one more frame costs about as much as copying 64 KiB
+# (4 µs a frame, both ends together).
+INLINE_MAX = 64 * 1024
+_LENGTH = struct.Struct("<I")
+_ALIGNMENT = 8
+
+
+class Kind(IntEnum):
+    """What a message on the wire is. The header's number is given in brackets."""
+
+    DATA = 0  # a message of a stream
+    END = 1  # a stream's end [0]
+    CREDIT = 2  # the receiver took messages in hand [how many]; the sequence field holds their bytes
+    QUESTION = 3  # of a call [request]
+    ANSWER = 4  # of a call [request]
+    FAILURE = 5  # a call will not be answered, since its server was restarted [request]
+    NEWEST = 6  # a published value [version]
+    SEEN = 7  # the receiver has the published value [version]
+
+
+CARRIES_MESSAGE = frozenset((Kind.DATA, Kind.QUESTION, Kind.ANSWER, Kind.NEWEST))
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A decoded message with what stood around it. size: bytes of its arrays."""
+
+    kind: Kind
+    link: int
+    sequence: int
+    epoch: int
+    number: int
+    message: Message | None = None
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a link may carry: a message type, and the sizes that settings of the receiving node fix."""
+
+    message: type[Message]
+    sizes: Sizes
+
+
+Frames = list[Any]
+Lookup = Callable[[Kind, int], Schema | None]
+
+
+def encode(
+    kind: Kind, link: int, sequence: int, epoch: int, number: int = 0, message: Message | None = None
+) -> tuple[Frames, int]:
+    """Frames to send, and the bytes of the message's arrays.
+
+    The frames of large arrays are the arrays' own memory: they must not change until the frames are sent.
+    """
+    fields: list[Any] = []
+    inline: list[Any] = []
+    large: list[Any] = []
+    offset = size = 0
+    for spec in message.fields if message is not None else ():
+        value = getattr(message, spec.name)
+        if spec.kind == "scalar":
+            fields.append([spec.name, float(value) if spec.scalar is float else value])
+            continue
+        for name, array in _arrays(spec, value):
+            size += array.nbytes
+            if array.nbytes < INLINE_MAX:
+                fields.append([name, array.dtype.name, array.shape, -1 - offset])
+                inline.append(array.tobytes())
+                padding = -array.nbytes % _ALIGNMENT
+                if padding:
+                    inline.append(b"\0" * padding)
+                offset += array.nbytes + padding
+            else:
+                large.append(array.reshape(-1).view(np.uint8).data)
+                fields.append([name, array.dtype.name, array.shape, len(large)])
+    header = msgpack.packb([FORMAT, int(kind), link, sequence, epoch, number, fields])
+    header += b"\0" * (-(len(header) + _LENGTH.size) % _ALIGNMENT)
+    first = b"".join((_LENGTH.pack(len(header)), header, *inline))
+    return [first, *large], size
+
+
+def _arrays(spec: Field, value: Any) -> list[tuple[str, Array]]:
+    named = [(spec.name, value)] if spec.kind == "array" else [(f"{spec.name}/{key}", value[key]) for key in value]
+    return [(name, _contiguous(array)) for name, array in named]
+
+
+def _contiguous(value: Any) -> Array:
+    if not isinstance(value, np.ndarray):  # a torch tensor; of a device, it is copied to the host first
+        value = value.detach().cpu().numpy()
+    array: Array = value if value.flags.c_contiguous else np.ascontiguousarray(value)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def decode(frames: Sequence[Any], lookup: Lookup) -> Envelope:
+    """Read a message that anybody may have sent.
+
+    Args:
+      frames: buffers, frame 0 first. Arrays of the result are read-only views of them.
+      lookup: the schema of a link for a kind that carries a message; None where there is no such link.
+
+    Raises:
+      WireError: the bytes are not a message this link can carry.
+    """
+    try:
+        return _decode(frames, lookup)
+    except WireError:
+        raise
+    except (ValueError, TypeError, OverflowError, KeyError, IndexError, struct.error, msgpack.UnpackException) as error:
+        raise WireError(f"malformed message: {type(error).__name__}: {error}") from error
+
+
+def _decode(frames: Sequence[Any], lookup: Lookup) -> Envelope:
+    if not 1 <= len(frames) <= FRAMES_MAX:
+        raise WireError(f"{len(frames)} frames; expected 1 to {FRAMES_MAX}")
+    first = memoryview(frames[0]).cast("B")
+    if len(first) < _LENGTH.size:
+        raise WireError(f"the first frame has {len(first)} bytes, fewer than its length field")
+    (length,) = _LENGTH.unpack_from(first)
+    if length > min(HEADER_MAX, len(first) - _LENGTH.size):
+        raise WireError(f"header of {length} bytes; the frame holds {len(first)} and {HEADER_MAX} are allowed")
+    kind, link, sequence, epoch, number, fields = _read_header(first[_LENGTH.size : _LENGTH.size + length])
+    if kind not in CARRIES_MESSAGE:
+        if fields or len(frames) > 1:
+            raise WireError(f"{kind.name} carries no message, but fields or frames came with it")
+        return Envelope(kind, link, sequence, epoch, number)
+    schema = lookup(kind, link)
+    if schema is None:
+        raise WireError(f"no link {link} takes {kind.name}")
+    body = first[_LENGTH.size + length :]
+    message, size = _read_message(schema, fields, body, frames)
+    return Envelope(kind, link, sequence, epoch, number, message, size)
+
+
+def _read_header(raw: memoryview) -> tuple[Kind, int, int, int, int, list[Any]]:
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=HEADER_MAX, max_str_len=4096, max_bin_len=0, max_ext_len=0, max_map_len=0
+    )
+    unpacker.feed(raw)
+    header = unpacker.unpack()
+    if type(header) is not list or len(header) != 7 or header[0] != FORMAT:
+        raise WireError(f"expected a header of 7 values of format {FORMAT}, found {header!r:.60}")
+    numbers = header[1:6]
+    if any(type(value) is not int or not 0 <= value < 1 << 63 for value in numbers) or type(header[6]) is not list:
+        raise WireError(f"a header's values are counts and a list of fields, found {header!r:.100}")
+    return (Kind(numbers[0]), numbers[1], numbers[2], numbers[3], numbers[4], header[6])
+
+
+def _read_message(schema: Schema, fields: list[Any], body: memoryview, frames: Sequence[Any]) -> tuple[Message, int]:
+    specs = {spec.name: spec for spec in schema.message.fields}
+    values: dict[str, Any] = {spec.name: {} for spec in schema.message.fields if spec.kind == "table"}
+    bound = dict(schema.sizes)
+    size = 0
+    used: set[int] = set()
+    for entry in fields:
+        if type(entry) is not list or not entry or type(entry[0]) is not str:
+            raise WireError(f"a field is a list that begins with its name, found {entry!r:.60}")
+        name, _, key = entry[0].partition("/")
+        spec = specs.get(name)
+        if spec is None:  # the sender's type has more fields than this port reads
+            continue
+        if (name in values and spec.kind != "table") or (key and spec.kind != "table"):
+            raise WireError(f"field {entry[0]} came twice or is no table")
+        if spec.kind == "scalar":
+            values[name] = _read_scalar(spec, entry)
+            continue
+        array = _read_array(spec, entry, bound, body, frames, used)
+        size += array.nbytes
+        if spec.kind == "table":
+            values[name][key] = array
+        else:
+            values[name] = array
+    missing = specs.keys() - values.keys()
+    if missing:
+        raise WireError(f"{schema.message.__name__} without field {', '.join(sorted(missing))}")
+    return schema.message(**values), size
+
+
+def _read_scalar(spec: Field, entry: list[Any]) -> Any:
+    if len(entry) != 2 or type(entry[1]) is not spec.scalar:
+        raise WireError(f"field {spec.name}: expected {spec}, found {entry[1:]!r:.60}")
+    return entry[1]
+
+
+def _read_array(
+    spec: Field, entry: list[Any], bound: dict[str, int], body: memoryview, frames: Sequence[Any], used: set[int]
+) -> Array:
+    if len(entry) != 4 or entry[1] not in DTYPES or type(entry[2]) is not list or type(entry[3]) is not int:
+        raise WireError(f"field {spec.name}: an array is name, dtype, shape and place, found {entry!r:.80}")
+    _, dtype_name, shape, where = entry
+    if len(shape) > 16 or any(type(n) is not int or not 0 <= n < 1 << 48 for n in shape):
+        raise WireError(f"field {spec.name}: {shape!r:.60} is no shape")
+    problem = array_problem(spec, dtype_name, tuple(shape), bound)
+    if problem:
+        raise WireError(f"field {spec.name}: {problem}")
+    dtype = np.dtype(dtype_name)
+    count = 1
+    for n in shape:
+        count *= n
+    nbytes = count * dtype.itemsize
+    if where > 0:
+        if where >= len(frames) or where in used:
+            raise WireError(f"field {spec.name}: frame {where} of {len(frames)} is not there or already used")
+        used.add(where)
+        raw = memoryview(frames[where]).cast("B")
+        if len(raw) != nbytes:
+            raise WireError(f"field {spec.name}: {nbytes} bytes by its shape, but frame {where} holds {len(raw)}")
+    else:
+        start = -1 - where
+        if start < 0 or start % _ALIGNMENT or start + nbytes > len(body):
+            raise WireError(f"field {spec.name}: bytes {start} to {start + nbytes} of {len(body)}")
+        raw = body[start : start + nbytes]
+    array: Array = np.frombuffer(raw, dtype).reshape(shape)
+    array.flags.writeable = False
+    return array
