@@ -156,11 +156,9 @@ def test_wrong_use_of_names_says_what_to_do(tmp_path):
     with pytest.raises(RunError, match="1 to 120 bytes"):
         page.counter("x" * 121)
     with pytest.raises(RunError, match=r"no room for series .* holds 256 names and 21 series"):
-        for number in range(100):
-            page.series(f"s{number}")
+        [page.series(f"s{number}") for number in range(100)]
     with pytest.raises(RunError, match="no room for counter"):
-        for number in range(400):
-            page.counter(f"c{number}")
+        [page.counter(f"c{number}") for number in range(400)]
 
 
 @given(raw=st.binary(max_size=64))
