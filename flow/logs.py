@@ -86,9 +86,7 @@ def last_events(folder: Path, most: int = 20, level: Level = "info") -> list[Eve
     """The last events of all processes of a run, oldest first, from `level` upwards."""
     levels = ("debug", "info", "warning", "error")
     wanted = levels[levels.index(level) :]
-    found = [
-        event for path in sorted(folder.glob("*.jsonl")) for event in _tail(path) if event.level in wanted
-    ]
+    found = [event for path in sorted(folder.glob("*.jsonl")) for event in _tail(path) if event.level in wanted]
     return sorted(found, key=lambda event: event.time)[-most:]
 
 

@@ -137,9 +137,7 @@ class Monitor:
     def _read(self) -> tuple[list[PageView], list[str]]:
         views, faults = [], []
         try:
-            names = sorted(
-                name for name in os.listdir(self._pages) if name.endswith(".page") and name[0] != "."
-            )
+            names = sorted(name for name in os.listdir(self._pages) if name.endswith(".page") and name[0] != ".")
         except OSError:
             names = []
         for name in names:
@@ -154,9 +152,7 @@ class Monitor:
                 views.append(view)
         return sorted(views, key=lambda view: (view.node, view.replica)), faults
 
-    def _counters(
-        self, views: list[PageView], now: float, units: dict[str, str]
-    ) -> dict[str, CounterProgress]:
+    def _counters(self, views: list[PageView], now: float, units: dict[str, str]) -> dict[str, CounterProgress]:
         totals: dict[str, int] = {}
         for view in views:
             for name, value in view.counters.items():
@@ -188,9 +184,7 @@ class Monitor:
             weight = 1.0 if known == 0.0 else 1.0 - math.exp(-seconds / SMOOTH_S)
             self._smooth[name] = known + weight * (rate - known)
 
-    def _time_left(
-        self, counters: dict[str, CounterProgress], elapsed: float
-    ) -> tuple[float | None, float | None]:
+    def _time_left(self, counters: dict[str, CounterProgress], elapsed: float) -> tuple[float | None, float | None]:
         """Seconds left and the fraction done, of the goal that is reached first."""
         lefts, fractions = [], []
         for name, target in self._until.items():
@@ -205,9 +199,7 @@ class Monitor:
                 lefts.append(max(goal - done, 0.0) / rate)
         return min(lefts, default=None), max(fractions, default=None)
 
-    def _series(
-        self, views: list[PageView], now: float, x: float, units: dict[str, str]
-    ) -> dict[str, SeriesProgress]:
+    def _series(self, views: list[PageView], now: float, x: float, units: dict[str, str]) -> dict[str, SeriesProgress]:
         assert self._started is not None
         then, x_then = self._before or (min([self._started, *(view.started for view in views)]), 0.0)
         slope = (x - x_then) / (now - then) if now > then else 0.0
@@ -251,9 +243,7 @@ class Monitor:
             state = "gone"
         elif beat > 0 and now - since > HUNG_S:
             state = "hung"
-        return NodeProgress(
-            view.node, view.replica, state, view.incarnation, view.worker, view.pid, view.text
-        )
+        return NodeProgress(view.node, view.replica, state, view.incarnation, view.worker, view.pid, view.text)
 
     def _recent(self, now: float) -> tuple[Event, ...]:
         when, events = self._events
@@ -263,17 +253,13 @@ class Monitor:
         return events
 
 
-def _gauges(
-    views: list[PageView], units: dict[str, str], is_public: Callable[[str], bool]
-) -> dict[str, GaugeProgress]:
+def _gauges(views: list[PageView], units: dict[str, str], is_public: Callable[[str], bool]) -> dict[str, GaugeProgress]:
     values: dict[str, list[float]] = {}
     for view in views:
         for name, value in view.gauges.items():
             if is_public(name):
                 values.setdefault(name, []).append(value)
-    return {
-        name: GaugeProgress(sum(found) / len(found), units.get(name, "")) for name, found in values.items()
-    }
+    return {name: GaugeProgress(sum(found) / len(found), units.get(name, "")) for name, found in values.items()}
 
 
 def _mean_and_spread(values: Collection[float]) -> tuple[float | None, float]:

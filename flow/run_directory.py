@@ -60,8 +60,7 @@ class RunDirectory:
             run._write_about({"title": title, "name": name, "created": time.time()})
         except OSError as error:
             raise RunError(
-                f"{base}: can't make a run directory here: {error.strerror}; "
-                "choose another place with --runs DIR"
+                f"{base}: can't make a run directory here: {error.strerror}; choose another place with --runs DIR"
             ) from error
         register(run.path)
         return run
@@ -76,9 +75,7 @@ class RunDirectory:
         path = Path(path).absolute()
         if not (path / ABOUT).is_file():
             found = "has no run.json" if path.is_dir() else "is not there"
-            raise RunError(
-                f"{path}: not a run directory, it {found}; `flow ps` lists the runs of this machine"
-            )
+            raise RunError(f"{path}: not a run directory, it {found}; `flow ps` lists the runs of this machine")
         return cls(path)
 
     @property
@@ -155,9 +152,7 @@ class RunDirectory:
             raise RunError(f"{self.about_file}: expected a JSON object, found {type(about).__name__}")
         return about
 
-    def begin(
-        self, graph: str, *, seed: int, until: dict[str, float] | None = None, **more: object
-    ) -> dict[str, Any]:
+    def begin(self, graph: str, *, seed: int, until: dict[str, float] | None = None, **more: object) -> dict[str, Any]:
         """Write down what is about to run, at the first start and at each resumption.
 
         Args:
@@ -201,8 +196,7 @@ class RunDirectory:
         pid = self.owner()
         what = f"alive in process {pid}" if pid else "still held by a process that its dead owner left behind"
         raise RunError(
-            f"{self.name}: this run is {what}; "
-            f"`flow inspect {self.name}` shows it, `flow stop {self.name}` ends it"
+            f"{self.name}: this run is {what}; `flow inspect {self.name}` shows it, `flow stop {self.name}` ends it"
         )
 
     def owner(self) -> int | None:
@@ -246,9 +240,7 @@ def _private(folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-            raise RunError(
-                f"{folder}: belongs to someone else; set XDG_RUNTIME_DIR to a directory of your own"
-            )
+            raise RunError(f"{folder}: belongs to someone else; set XDG_RUNTIME_DIR to a directory of your own")
         if status.st_mode & 0o077:
             folder.chmod(0o700)
     except OSError as error:

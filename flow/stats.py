@@ -101,9 +101,7 @@ class Page:
             self._slots[name] = (kind, offset)
 
     @classmethod
-    def open(
-        cls, path: Path, *, node: str, replica: int = 0, worker: str = "", incarnation: int | None = None
-    ) -> Page:
+    def open(cls, path: Path, *, node: str, replica: int = 0, worker: str = "", incarnation: int | None = None) -> Page:
         """Make the page, or open the one that is there and keep its values.
 
         Args:
@@ -153,6 +151,11 @@ class Page:
         self._words[layout.W_STATE] = layout.STATES.index(state)
         self._floats[layout.W_CHANGED] = time.time()
 
+    def set_incarnation(self, incarnation: int) -> None:
+        """Say how often the node was started before."""
+        self._words[layout.W_INCARNATION] = incarnation
+        self._floats[layout.W_STARTED] = time.time()
+
     def beat(self) -> None:
         """Say that the node's loop turns."""
         self._words[layout.W_BEAT] += 1
@@ -187,14 +190,10 @@ class Page:
         known = self._slots.get(name)
         if known is not None:
             if known[0] != kind:
-                raise RunError(
-                    f"{self.path}: {name!r} is a {known[0]}, asked for as a {kind}; use another name"
-                )
+                raise RunError(f"{self.path}: {name!r} is a {known[0]}, asked for as a {kind}; use another name")
             return known[1]
         if not name or len(name.encode("utf-8", "replace")) > layout.NAME_MAX:
-            raise RunError(
-                f"{self.path}: the name of a {kind} holds 1 to {layout.NAME_MAX} bytes, found {name!r}"
-            )
+            raise RunError(f"{self.path}: the name of a {kind} holds 1 to {layout.NAME_MAX} bytes, found {name!r}")
         words, index, offset = self._words, self._words[layout.W_SLOTS], self._words[layout.W_FREE]
         if index >= layout.SLOTS_MAX or offset + size > layout.SIZE:
             raise RunError(

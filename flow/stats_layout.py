@@ -55,9 +55,7 @@ def make_page(path: Path) -> None:
     except OSError as error:
         unfinished.unlink(missing_ok=True)
         if error.errno == ENOSPC:
-            raise DiskFullError(
-                f"{path}: no space for a page of counters ({SIZE // 1024} KiB); free some"
-            ) from error
+            raise DiskFullError(f"{path}: no space for a page of counters ({SIZE // 1024} KiB); free some") from error
         raise RunError(f"{path}: can't make a page of counters: {error.strerror}") from error
 
 
@@ -73,9 +71,7 @@ def map_page(path: Path, *, write: bool) -> memoryview[int]:
         size = os.fstat(file.fileno()).st_size
         magic, version, said = (int.from_bytes(head[at : at + 8], "little") for at in (0, 8, 16))
         if size < SIZE or magic != MAGIC:
-            raise RunError(
-                f"{path}: not a page of counters; pages are made by the nodes of a run, remove this file"
-            )
+            raise RunError(f"{path}: not a page of counters; pages are made by the nodes of a run, remove this file")
         if version != VERSION or said != SIZE:
             raise RunError(
                 f"{path}: a page of version {version}, this flow reads version {VERSION}; "

@@ -1,0 +1,132 @@
+"""Builds the ports of one worker's nodes: mailboxes, links and the routes between them.
+
+What both ends of a link need lies here, and outlives a node: one that is started again in its worker gets new
+port objects over the same links and mailboxes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from flow.carrier import memory
+from flow.carrier.zeromq import Hub, Received, Route, Sent
+from flow.credit import Window
+from flow.links import CallLink, Link, NewestLink, StreamLink
+from flow.mailbox import Mailbox, NewestMailbox, QuestionMailbox, StreamMailbox, Tally
+from flow.node import NodeType, Port
+from flow.plan import CALL, STREAM, LinkPlan, NodePlan, Plan
+from flow.ports import Call, In, Latest, Out, PortSpec, Publish, Rest, Serve
+from flow.wire import Schema
+
+End = tuple[str, int, str]
+
+
+@dataclass
+class Assembly:
+    """The mailboxes and links of one worker.
+
+    sending: the links of each sending port, with their group. tallies: what the edges counted, by the name of
+    their end in the stats page.
+    """
+
+    plan: Plan
+    worker: str
+    hub: Hub
+    types: dict[str, NodeType[Any]]
+    settings: dict[str, dict[str, Any]]
+    mailboxes: dict[End, Mailbox] = field(default_factory=dict)
+    sending: dict[End, list[tuple[int, Link]]] = field(default_factory=lambda: defaultdict(list))
+    tallies: dict[str, dict[str, Tally]] = field(default_factory=lambda: defaultdict(dict))
+    credit_came: dict[End, trio.lowlevel.ParkingLot] = field(
+        default_factory=lambda: defaultdict(trio.lowlevel.ParkingLot)
+    )
+
+    def build(self) -> None:
+        """Make every mailbox and link that this worker holds an end of."""
+        links = self.plan.links_of(self.worker)
+        for link in links:
+            if self._is_here(link.receiver) and link.receiver not in self.mailboxes:
+                feeders = sum(other.receiver == link.receiver for other in links)
+                self.mailboxes[link.receiver] = self._mailbox(link, feeders)
+        for link in links:
+            if self._is_here(link.sender):
+                self._begin(link)
+            else:
+                self._end(link)
+
+    def _is_here(self, end: End) -> bool:
+        return self.plan.worker_of(end[0], end[1]) == self.worker
+
+    def _mailbox(self, link: LinkPlan, feeders: int) -> Mailbox:
+        tally = self._tally(link.receiver, f"edge.{link.edge}.received")
+        if link.kind == STREAM:
+            return StreamMailbox(feeders, tally)
+        return QuestionMailbox(feeders, tally) if link.kind == CALL else NewestMailbox(tally)
+
+    def _tally(self, end: End, name: str) -> Tally:
+        return self.tallies[f"{end[0]}-{end[1]}"].setdefault(name, Tally())
+
+    def _begin(self, plan: LinkPlan) -> None:
+        """The sending end of a link."""
+        tally = self._tally(plan.sender, f"edge.{plan.edge}.sent")
+        here = self._is_here(plan.receiver)
+        peer = self.hub.peer(self.plan.worker_of(*plan.receiver[:2])) if not here else None
+        route: Any = Route(self.hub, peer, plan.number) if peer is not None else self._memory_route(plan)
+        link: Link
+        if plan.kind == STREAM:
+            window = Window(plan.credit, plan.credit_bytes)
+            link = StreamLink(plan.number, window, route, tally, self.credit_came[plan.sender])
+        elif plan.kind == CALL:
+            link = CallLink(plan.number, plan.credit, route, tally)
+        else:
+            link = NewestLink(plan.number, route, tally)
+        if peer is None:
+            route.link = link
+        else:
+            answers = self._schema(plan.sender, 1) if plan.kind == CALL else None
+            self.hub.sent[plan.number] = Sent(peer, link, answers)
+        self.sending[plan.sender].append((plan.group, link))
+
+    def _memory_route(self, plan: LinkPlan) -> Any:
+        mailbox: Any = self.mailboxes[plan.receiver]
+        if plan.kind == STREAM:
+            return memory.StreamRoute(mailbox)
+        return memory.CallRoute(mailbox) if plan.kind == CALL else memory.NewestRoute(mailbox)
+
+    def _end(self, plan: LinkPlan) -> None:
+        """The receiving end of a link from another worker."""
+        peer = self.hub.peer(self.plan.worker_of(*plan.sender[:2]))
+        self.hub.received[plan.number] = Received(peer, self.mailboxes[plan.receiver], self._schema(plan.receiver, 0))
+
+    def _schema(self, end: End, which: int) -> Schema:
+        node_type = self.types[end[0]]
+        return Schema(node_type.ports[end[2]].messages[which], node_type.sizes(self.settings[end[0]]))
+
+    def ports(self, node: NodePlan, rest: Rest) -> dict[str, Any]:
+        """New port objects for a start of a node."""
+        return {name: self._port(node, port, rest) for name, port in self.types[node.name].ports.items()}
+
+    def _port(self, node: NodePlan, port: Port, rest: Rest) -> Any:
+        end = (node.name, node.replica, port.name)
+        sizes = self.types[node.name].sizes(self.settings[node.name])
+        spec = PortSpec(node.name, port.name, port.messages, sizes, self.plan.checked, rest)
+        if not port.sends:
+            mailbox: Any = self.mailboxes[end]
+            return {"In": In, "Serve": Serve, "Latest": Latest}[port.kind](spec, mailbox)
+        links: list[Any] = [link for _, link in self.sending[end]]
+        if port.kind == "Out":
+            groups: dict[int, list[Any]] = defaultdict(list)
+            for group, link in self.sending[end]:
+                groups[group].append(link)
+            return Out(spec, list(groups.values()), self.credit_came[end])
+        return Call(spec, links) if port.kind == "Call" else Publish(spec, links)
+
+    def node_failed(self, node: NodePlan) -> None:
+        """Whoever waits for an answer of this node is told that there will be none."""
+        for end, mailbox in self.mailboxes.items():
+            if end[:2] == (node.name, node.replica) and isinstance(mailbox, QuestionMailbox):
+                mailbox.fail_all()

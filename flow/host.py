@@ -1,0 +1,204 @@
+"""Runs one node in its worker: hands it its ports and settings, takes its state when it is at rest, closes its ends."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from flow import saved as saved_state
+from flow.assembly import Assembly
+from flow.compute import WorkThreads, current_threads
+from flow.context import Context, Level, Live
+from flow.errors import CheckpointError, DiskFullError, MissingError, SettingError
+from flow.logs import EventLog
+from flow.mailbox import Tally
+from flow.node import NodeType
+from flow.plan import NodePlan
+from flow.saved import Packed, Saved
+from flow.stats import Counter, Gauge, Page, Series
+
+# A node that takes no stream and serves no call: it makes what others process, so draining a run begins with it.
+_CONSUMING = ("In", "Serve")
+# Errors that the same settings, files and disk would give again.
+_FOR_GOOD = (SettingError, MissingError, CheckpointError, DiskFullError)
+
+
+class PageMetrics:
+    """A node's metrics, kept in its stats page."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._known: dict[str, Any] = {}
+
+    def count(self, name: str, n: float = 1) -> None:
+        counter: Counter | None = self._known.get(name)
+        if counter is None:
+            counter = self._known[name] = self._page.counter(name)
+        counter.add(int(n))
+
+    def gauge(self, name: str, value: float) -> None:
+        gauge: Gauge | None = self._known.get(name)
+        if gauge is None:
+            gauge = self._known[name] = self._page.gauge(name)
+        gauge.set(float(value))
+
+    def record(self, name: str, value: float) -> None:
+        series: Series | None = self._known.get(name)
+        if series is None:
+            series = self._known[name] = self._page.series(name)
+        series.append(float(value))
+
+
+class AtRest:
+    """Knows when a node is between two messages: a task of it waits on a port and none of its computing goes on."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.threads: WorkThreads | None = None
+        self.when_resting: list[Callable[[], None]] = []
+
+    def __enter__(self) -> None:
+        self.waiting += 1
+        self.look()
+
+    def __exit__(self, *exc: object) -> None:
+        self.waiting -= 1
+
+    def look(self) -> None:
+        """Do what waits for the node to rest, if it rests now."""
+        if self.when_resting and self.waiting and not (self.threads and self.threads.busy):
+            waiting, self.when_resting = self.when_resting, []
+            for act in waiting:
+                act()
+
+
+@dataclass
+class Host:
+    """One node replica in its worker.
+
+    state: its kept state when it ended, for a checkpoint made after. cause: the error it died of, in a line.
+    failed_for_good: starting it again would fail the same way.
+    """
+
+    plan: NodePlan
+    type: NodeType[Any]
+    assembly: Assembly
+    page: Page
+    log: EventLog
+    directory: Path
+    incarnation: int = 0
+    running: bool = False
+    ended: bool = False
+    state: Packed | None = None
+    cause: str = ""
+    failed_for_good: bool = False
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    rest: AtRest = field(default_factory=AtRest)
+    saved: Saved = field(default_factory=Saved)
+    _flushed: dict[str, Tally] = field(default_factory=dict)
+
+    @property
+    def is_source(self) -> bool:
+        return not any(port.kind in _CONSUMING for port in self.type.ports.values())
+
+    async def run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
+        """Run the node to its end. Returns None when it ended, else its traceback."""
+        self.incarnation, self.running = incarnation, True
+        self.scope, self.rest, self.saved = trio.CancelScope(), AtRest(), Saved(restored)
+        threads = WorkThreads(self.plan.key, self.rest.look)
+        self.rest.threads = threads
+        current_threads.set(threads)
+        ports = self.assembly.ports(self.plan, self.rest)
+        self.page.set_state("running")
+        self.page.set_text("")
+        try:
+            with self.scope:
+                await self.type.function(*ports.values(), **self._keywords())
+        except Exception as error:
+            self.cause = f"{type(error).__name__}: {error}"
+            self.failed_for_good = isinstance(error, _FOR_GOOD)
+            error.add_note(f"in node {self.plan.name}, replica {self.plan.replica}, start {incarnation}")
+            self.page.set_state("failed")
+            self.page.set_text(self.cause)
+            self.assembly.node_failed(self.plan)
+            return "".join(traceback.format_exception(error))
+        else:
+            self._finish(ports)
+            return None
+        finally:
+            self.running = False
+            threads.stop()
+            self.flush()
+
+    def _finish(self, ports: dict[str, Any]) -> None:
+        self.ended = True
+        self.state = self._pack()
+        for act in self.rest.when_resting:
+            act()
+        for port in ports.values():
+            if hasattr(port, "end"):
+                port.end()
+        self.page.set_state("ended")
+
+    def _keywords(self) -> dict[str, Any]:
+        keywords: dict[str, Any] = {}
+        for name, setting in self.type.settings.items():
+            value = self.plan.settings.get(name, setting.default)
+            keywords[name] = Live(value) if setting.live else value
+        if self.type.context_parameter:
+            keywords[self.type.context_parameter] = self._context()
+        if self.type.saved_parameter:
+            keywords[self.type.saved_parameter] = self.saved
+        return keywords
+
+    def _context(self) -> Context:
+        def log(text: str, level: Level = "info") -> None:
+            self.log.event(level, self.plan.key, text)
+
+        return Context(
+            self.plan.name,
+            self.plan.replica,
+            self.plan.replicas,
+            self.plan.seed,
+            self.directory,
+            self.incarnation,
+            PageMetrics(self.page),
+            log,
+        )
+
+    async def take_state(self) -> Packed | None:
+        """A copy of the node's state when it next rests; None if it keeps nothing."""
+        if self.ended:
+            return self.state
+        if not self.running or self.type.saved_parameter is None:
+            return None
+        taken: list[Packed | None] = []
+        resting = trio.Event()
+
+        def act() -> None:
+            taken.append(self._pack())
+            resting.set()
+
+        self.rest.when_resting.append(act)
+        self.rest.look()
+        await resting.wait()
+        return taken[0]
+
+    def _pack(self) -> Packed | None:
+        state = self.saved.state()
+        return saved_state.pack(state) if state else None
+
+    def flush(self) -> None:
+        """Bring what the edges counted since the last time into the stats page."""
+        for name, tally in self.assembly.tallies[self.plan.key].items():
+            before = self._flushed.get(name, Tally())
+            self.page.counter(name).add(int(tally.messages - before.messages))
+            self.page.counter(f"{name}_bytes", "B").add(int(tally.size - before.size))
+            self.page.counter(f"{name}_dropped").add(int(tally.dropped - before.dropped))
+            self.page.counter(f"{name}_waited_us", "us").add(int((tally.waited_s - before.waited_s) * 1e6))
+            self._flushed[name] = Tally(tally.messages, tally.size, tally.dropped, tally.waited_s)
