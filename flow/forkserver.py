@@ -57,11 +57,11 @@ def main() -> None:
     say_blocking(line, say="ready")
     children: set[int] = set()
     while True:
-        readable, _, _ = select.select([line, read_end], [], [])
+        readable, _, _ = select.select([line.fileno(), read_end], [], [])
         if read_end in readable:
             os.read(read_end, 4096)
             _reap(line, children)
-        if line in readable:
+        if line.fileno() in readable:
             words, descriptors = hear_blocking(line)
             if words is None:
                 break
@@ -122,7 +122,7 @@ def _redirect_output(path: Path) -> None:
 
 def environment() -> dict[str, str]:
     """The environment of a fork server: numeric libraries start no threads of their own, which a fork would lose."""
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {**os.environ, **threads, "PYTHONUNBUFFERED": "1"}
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import trio
 
-from flow import node as nodes
 from flow import saved as saved_state
 from flow.assembly import Assembly
 from flow.carrier.zeromq import Hub
@@ -24,6 +23,7 @@ from flow.control import Line, Words
 from flow.errors import CheckpointError
 from flow.host import Host
 from flow.logs import EventLog
+from flow.node import load
 from flow.plan import Plan
 from flow.run_directory import RunDirectory
 from flow.stats import Page
@@ -86,7 +86,7 @@ class Worker:
 
     def _build(self, hub: Hub) -> None:
         mine = next(worker for worker in self.plan.workers if worker.name == self.name)
-        types = {node.name: nodes.load(node.type) for worker in self.plan.workers for node in worker.nodes}
+        types = {node.name: load(node.type) for worker in self.plan.workers for node in worker.nodes}
         settings = {node.name: node.settings for worker in self.plan.workers for node in worker.nodes}
         assembly = Assembly(self.plan, self.name, hub, types, settings)
         assembly.build()

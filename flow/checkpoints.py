@@ -1,0 +1,123 @@
+"""Checkpoints of a run: a directory each, complete when its manifest is there.
+
+    checkpoints/000012/learner-0.safetensors  learner-0.msgpack  …  manifest.json
+
+Everything is written under another name first, then the manifest with a hash of each file, then the directory is
+renamed: at any moment of a kill there is a whole checkpoint or none of that number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flow.errors import CheckpointError
+
+KEEP = 2
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint. nodes: node type by node name, of the graph that made it."""
+
+    number: int
+    directory: Path
+    nodes: dict[str, str]
+    counters: dict[str, float]
+
+
+def begin(checkpoints: Path, number: int) -> Path:
+    """An empty directory to write checkpoint `number` into."""
+    directory = checkpoints / f"{number:06d}.part"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    return directory
+
+
+def complete(directory: Path, files: list[str], nodes: dict[str, str], counters: dict[str, float]) -> Checkpoint:
+    """Make what was written a checkpoint, and remove those before the last one.
+
+    Raises:
+      OSError: the disk is full, for instance; the checkpoint before is untouched.
+    """
+    number = int(directory.stem)
+    manifest: dict[str, Any] = {
+        "format": 1,
+        "number": number,
+        "time": time.time(),
+        "nodes": nodes,
+        "counters": counters,
+    }
+    manifest["files"] = {name: _hash(directory / name) for name in sorted(files)}
+    for name in files:
+        _sync(directory / name)
+    target = directory / MANIFEST
+    target.write_text(json.dumps(manifest, indent=1))
+    _sync(target)
+    final = directory.with_suffix("")
+    os.rename(directory, final)
+    _sync(final.parent)
+    for old in sorted(final.parent.glob("[0-9]*[0-9]"))[:-KEEP]:
+        shutil.rmtree(old)
+    return Checkpoint(number, final, nodes, counters)
+
+
+def newest(checkpoints: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that is whole, and what is wrong with newer ones that are not."""
+    problems: list[str] = []
+    for directory in sorted(checkpoints.glob("[0-9]*[0-9]"), reverse=True):
+        try:
+            return _open(directory), problems
+        except CheckpointError as error:
+            problems.append(str(error))
+    return None, problems
+
+
+def _open(directory: Path) -> Checkpoint:
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text())
+        for name, expected in manifest["files"].items():
+            found = _hash(directory / name)
+            if found != expected:
+                raise CheckpointError(f"{directory / name}: damaged, its hash is not the manifest's; not used")
+        return Checkpoint(manifest["number"], directory, manifest["nodes"], manifest["counters"])
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{directory}: incomplete or damaged ({error}); not used") from error
+
+
+def require_same_graph(checkpoint: Checkpoint, nodes: dict[str, str]) -> None:
+    """Refuse a checkpoint whose nodes are not this graph's.
+
+    Raises:
+      CheckpointError: says which nodes differ.
+    """
+    differing = [
+        f"{name}: {checkpoint.nodes.get(name, 'none')} in the checkpoint, {nodes.get(name, 'none')} in the graph"
+        for name in sorted(checkpoint.nodes.keys() | nodes.keys())
+        if checkpoint.nodes.get(name) != nodes.get(name)
+    ]
+    if differing:
+        raise CheckpointError(
+            f"{checkpoint.directory}: a checkpoint of another graph\n  " + "\n  ".join(differing) + "\n"
+            "  resume with the graph that made it (the run's own graph.toml), or start a new run"
+        )
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,52 @@
+"""The ledger of a run: on every edge, what was sent was received, was dropped, or is under way."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from flow.stats import read_page
+
+_NAME = re.compile(r"edge\.(?P<edge>.+)\.(?P<end>sent|received)(?P<what>|_dropped)")
+
+
+@dataclass
+class EdgeCount:
+    """What the ends of one edge counted, over all replicas."""
+
+    sent: int = 0
+    received: int = 0
+    dropped: int = 0
+
+    @property
+    def under_way(self) -> int:
+        return self.sent - self.received - self.dropped
+
+
+def edge_counts(state: Path) -> dict[str, EdgeCount]:
+    """The counts of every edge of a run, from the pages in its `state` directory."""
+    counts: dict[str, EdgeCount] = {}
+    for path in sorted(state.glob("*.page")):
+        view = read_page(path)
+        for name, value in view.counters.items() if view is not None else ():
+            match = _NAME.fullmatch(name)
+            if match is None:
+                continue
+            count = counts.setdefault(match["edge"], EdgeCount())
+            if match["what"]:
+                count.dropped += value
+            elif match["end"] == "sent":
+                count.sent += value
+            else:
+                count.received += value
+    return counts
+
+
+def problems(counts: dict[str, EdgeCount]) -> list[str]:
+    """Edges on which more came out than went in."""
+    return [
+        f"edge {edge}: {count.received} received and {count.dropped} dropped, but only {count.sent} sent"
+        for edge, count in counts.items()
+        if count.under_way < 0
+    ]

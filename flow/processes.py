@@ -1,0 +1,133 @@
+"""The supervisor's processes: fork servers, and the workers they make."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from flow import forkserver
+from flow.control import Line, Words, pack
+from flow.errors import RunError
+
+START_S = 120.0  # torch takes 5 s on a busy machine; a network file system may take much longer
+
+
+@dataclass
+class Process:
+    """One incarnation of a worker. over: set when the process is gone; status: how it went."""
+
+    worker: str
+    epoch: int
+    pid: int
+    line: Line
+    inbox: str = ""
+    over: trio.Event = field(default_factory=trio.Event)
+    status: int | None = None
+
+    def how_it_ended(self) -> str:
+        if self.status is None:
+            return "is gone"
+        if self.status < 0:
+            return f"was killed by {signal.Signals(-self.status).name}"
+        return f"exited with status {self.status}"
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+
+class ForkServer:
+    """A fork server that has imported some modules, and the workers it made."""
+
+    def __init__(self, modules: list[str]) -> None:
+        self.modules = modules
+        self.processes: dict[int, Process] = {}
+        self.ready = trio.Event()
+        self.failure: str | None = None
+        self._forked: dict[tuple[str, int], Callable[[int], None]] = {}
+        ours, theirs = socket.socketpair()
+        # From the main thread and not by trio, which forks in threads that end: the signal that ends the server
+        # with its parent would come with the thread's end.
+        self._process = subprocess.Popen(
+            forkserver.command(theirs.fileno(), modules),
+            pass_fds=[theirs.fileno()],
+            env=forkserver.environment(),
+            start_new_session=True,  # Ctrl-C in the terminal is the supervisor's alone
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        self._socket = ours
+        self._line = Line(ours.dup())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def run(self) -> None:
+        """Hear what the server says until it is gone."""
+        while (words := await self._line.hear()) is not None:
+            match words["say"]:
+                case "ready":
+                    self.ready.set()
+                case "broken":
+                    self.failure = f"{words['error']}\n{words['trace']}"
+                    self.ready.set()
+                case "forked":
+                    self._forked.pop((words["worker"], words["epoch"]))(words["pid"])
+                case "exited":
+                    process = self.processes.pop(words["pid"], None)
+                    if process is not None:
+                        process.status = words["status"]
+                        process.over.set()
+        if self.failure is None:
+            self.failure = f"the fork server for {', '.join(self.modules)} ended"
+        self.ready.set()
+        for process in self.processes.values():
+            process.over.set()
+
+    async def fork(self, worker: str, epoch: int, words: Words) -> Process:
+        """Start a worker.
+
+        Raises:
+          RunError: the modules cannot be imported, or the server is gone.
+        """
+        with trio.move_on_after(START_S):
+            await self.ready.wait()
+        if self.failure is not None or not self.ready.is_set():
+            raise RunError(f"worker {worker} cannot start: {self.failure or 'its imports take too long'}")
+        ours, theirs = socket.socketpair()
+        forked = trio.Event()
+        pids: list[int] = []
+
+        def came(pid: int) -> None:
+            pids.append(pid)
+            self.processes[pid] = Process(worker, epoch, pid, Line(ours))
+            forked.set()
+
+        self._forked[worker, epoch] = came
+        _send_with_descriptor(self._socket, pack({**words, "worker": worker, "epoch": epoch}), theirs.fileno())
+        theirs.close()
+        await forked.wait()
+        return self.processes[pids[0]]
+
+    def kill(self) -> None:
+        """End the server and, by the kernel's hand, all its workers."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._process.wait()
+        self._socket.close()
+        self._line.close()
+
+
+def _send_with_descriptor(end: socket.socket, message: bytes, descriptor: int) -> None:
+    end.setblocking(True)  # a few kilobytes that a waiting process reads at once
+    sent = end.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))])
+    end.sendall(message[sent:])

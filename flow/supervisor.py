@@ -1,0 +1,365 @@
+"""Runs a plan: starts workers, watches them, starts again what dies, checkpoints, drains, stops.
+
+                 ┌── fork server ──► worker ──► nodes
+    supervisor ──┤
+                 └── fork server ──► worker ──► nodes
+
+It runs no node and imports nothing that nodes need. Decisions that need no clock or process are elsewhere:
+`restarts.py` (how often), `checkpoints.py` (what is whole), `plan.py` (who hosts what).
+
+Draining ends the sources; every other node ends by itself when its inputs have, with every message processed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from flow import checkpoints, ledger
+from flow.checkpoints import Checkpoint
+from flow.control import Words
+from flow.errors import RunError
+from flow.liveness import Liveness, hanging_line
+from flow.logs import EventLog
+from flow.monitor import TIME_LIMITS, Monitor
+from flow.plan import NodePlan, Plan
+from flow.processes import ForkServer, Process
+from flow.progress import Progress
+from flow.restarts import Restarts
+from flow.run_directory import RunDirectory
+
+POLL_S = 0.25
+LEDGER_S = 60.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is looked after. Times in seconds."""
+
+    checkpoint_s: float = 60.0
+    drain_s: float = 15.0
+    stop_s: float = 3.0
+    stall_s: float = 30.0
+    restarts: int = 3
+    restart_period_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: "done", "stopped" or "failed", for what first cause, and how it stood."""
+
+    how: str
+    cause: str
+    progress: Progress
+
+
+@dataclass
+class Supervisor:
+    """One run, from its first worker to its last.
+
+    modules: what each fork server imports, by the packages its workers need. observe: shown the progress a few
+    times a second.
+    """
+
+    plan: Plan
+    directory: RunDirectory
+    monitor: Monitor
+    until: dict[str, float]
+    modules: dict[tuple[str, ...], list[str]]
+    observe: Callable[[Progress], None]
+    options: Options = field(default_factory=Options)
+    resume_from: Checkpoint | None = None
+
+    def __post_init__(self) -> None:
+        self.log = EventLog(self.directory.logs, "supervisor")
+        self.node_types = {node.name: node.type for worker in self.plan.workers for node in worker.nodes}
+        self.servers: dict[tuple[str, ...], ForkServer] = {}
+        self.processes: dict[str, Process] = {}
+        self.epochs = {worker.name: -1 for worker in self.plan.workers}
+        self.incarnations = {node.key: -1 for worker in self.plan.workers for node in worker.nodes}
+        self.ended: set[str] = set()
+        self.restarts = Restarts(self.options.restarts, self.options.restart_period_s)
+        self.checkpoint = self.resume_from
+        self.how, self.cause = "", ""
+        self.stopping = False
+        self.finishing = trio.Event()  # something decided that the run ends
+        self.changed = trio.lowlevel.ParkingLot()  # a node ended or a worker went
+        self.replies: dict[int, dict[str, Words | None]] = {}
+        self.progress = self.monitor.poll()
+        self.liveness = Liveness(self.directory.state)
+        self.checkpointing = trio.Lock()
+        self._hung: dict[str, float] = {}
+        self._causes: dict[str, str] = {}
+
+    async def run(self) -> Outcome:
+        """Run to the end, whatever it is."""
+        async with trio.open_nursery() as nursery:
+            self.nursery = nursery
+            nursery.start_soon(self._watch)
+            nursery.start_soon(self._checkpoint_now_and_then)
+            for needs, modules in self.modules.items():
+                self.servers[needs] = ForkServer(modules)
+                nursery.start_soon(self.servers[needs].run)
+            for worker in self.plan.workers:
+                nursery.start_soon(self._start_worker, worker.name)
+            await self.finishing.wait()
+            await self._end()
+            nursery.cancel_scope.cancel()
+        self.progress = self.monitor.poll()
+        self.log.info("", f"run {self.how}" + (f": {self.cause}" if self.cause else ""))
+        return Outcome(self.how, self.cause, self.progress)
+
+    def finish(self, how: str, cause: str = "") -> None:
+        """Decide that the run ends. The first decision counts: it is the first cause."""
+        if not self.finishing.is_set():
+            self.how, self.cause = how, cause
+            self.finishing.set()
+
+    def kill(self) -> None:
+        """End every process of the run now. Safe in a signal handler."""
+        for server in self.servers.values():
+            os.kill(server.pid, signal.SIGKILL)
+
+    # Workers
+
+    async def _start_worker(self, worker: str) -> None:
+        plan = next(each for each in self.plan.workers if each.name == worker)
+        self.epochs[worker] += 1
+        words = {"run_directory": str(self.directory.path), "plan": self.plan.to_dict()}
+        try:
+            process = await self.servers[plan.needs].fork(worker, self.epochs[worker], words)
+        except RunError as error:
+            self.finish("failed", str(error))
+            return
+        self.processes[worker] = process
+        self.log.info(worker, f"started, pid {process.pid}", epoch=process.epoch)
+        while (said := await process.line.hear()) is not None:
+            await self._heard(process, said)
+        with trio.move_on_after(1):
+            await process.over.wait()  # the status comes by the fork server's line
+        process.line.close()
+        if self.processes.get(worker) is process:
+            del self.processes[worker]
+        self.changed.unpark_all()
+        for answers in self.replies.values():
+            answers.setdefault(worker, None)
+        if self.finishing.is_set():
+            self._worker_left(worker)
+        else:
+            await self._worker_died(worker, process)
+
+    def _worker_left(self, worker: str) -> None:
+        """While the run ends a worker that dies with nodes still at work is not started again, but it is said."""
+        unfinished = [node.key for node in self._nodes(worker) if node.key not in self.ended]
+        if unfinished and not self.stopping:
+            self.log.warning(worker, f"died while the run ended, with {', '.join(unfinished)} unfinished")
+        self.ended.update(unfinished)
+        self.changed.unpark_all()
+
+    async def _worker_died(self, worker: str, process: Process) -> None:
+        cause = f"worker {worker} {process.how_it_ended()}"
+        last = _last_line(self.directory.logs / f"{worker}.out")
+        if last and process.status is not None and process.status > 0:
+            cause += f": {last}"
+        delay = self.restarts.delay(worker, trio.current_time())
+        if delay is None:
+            self.finish("failed", self._first_cause(worker, cause))
+            return
+        self._remember(worker, cause)
+        nodes = [node.key for node in self._nodes(worker) if node.key not in self.ended]
+        self.log.warning(worker, f"{cause}; starting it again in {delay:.1f} s with {', '.join(nodes)}")
+        await trio.sleep(delay)
+        await self._start_worker(worker)
+
+    def _remember(self, name: str, cause: str) -> None:
+        self._causes.setdefault(name, cause)
+
+    def _first_cause(self, name: str, cause: str) -> str:
+        """What is restarted too often is reported by the first of its deaths, and how often it died."""
+        first = self._causes.get(name, cause)
+        times = self.options.restarts + 1
+        return f"{first}\n({name} died {times} times within {self.options.restart_period_s:g} s)"
+
+    def _nodes(self, worker: str) -> tuple[NodePlan, ...]:
+        return next(each for each in self.plan.workers if each.name == worker).nodes
+
+    async def _heard(self, process: Process, words: Words) -> None:
+        match words["say"]:
+            case "ready":
+                await self._introduce(process, words["inbox"])
+                for node in self._nodes(process.worker):
+                    if node.key not in self.ended:
+                        await self._start_node(process, node.key)
+            case "ended":
+                self.ended.add(words["node"])
+                self.log.info(words["node"], "ended")
+                self.changed.unpark_all()
+                if len(self.ended) == len(self.incarnations):
+                    self.finish("done")
+            case "failed":
+                self.nursery.start_soon(self._node_failed, process, words)
+            case "checkpointed":
+                self.replies.get(words["number"], {})[process.worker] = words
+                self.changed.unpark_all()
+
+    async def _introduce(self, process: Process, inbox: str) -> None:
+        """Tell every worker where this one listens, and this one where the others do."""
+        process.inbox = inbox
+        for other in list(self.processes.values()):
+            if other is process or not other.inbox:
+                continue
+            await self._tell(other, do="peer", worker=process.worker, inbox=inbox, epoch=process.epoch)
+            await self._tell(process, do="peer", worker=other.worker, inbox=other.inbox, epoch=other.epoch)
+
+    async def _start_node(self, process: Process, key: str) -> None:
+        self.incarnations[key] += 1
+        restore = str(self.checkpoint.directory) if self.checkpoint is not None else None
+        await self._tell(process, do="start", node=key, incarnation=self.incarnations[key], restore=restore)
+
+    async def _node_failed(self, process: Process, words: Words) -> None:
+        key, cause = words["node"], f"node {words['node']}: {words['cause']}"
+        self._remember(key, cause)
+        if self.finishing.is_set():
+            self.ended.add(key)
+            self.changed.unpark_all()
+            return
+        delay = None if words["fatal"] else self.restarts.delay(key, trio.current_time())
+        if delay is None:
+            self.finish("failed", cause if words["fatal"] else self._first_cause(key, cause))
+            return
+        self.log.warning(key, f"failed: {words['cause']}; starting it again in {delay:.1f} s")
+        await trio.sleep(delay)
+        await self._start_node(process, key)
+
+    async def _tell(self, process: Process, **words: object) -> None:
+        try:
+            await process.line.say(**words)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # it died; whoever hears its line deals with that
+
+    # Watching
+
+    async def _watch(self) -> None:
+        """Follow the pages: show how it goes, end when it is done, find who hangs, hold the ledger."""
+        next_ledger = trio.current_time() + LEDGER_S
+        while True:
+            self.progress = self.monitor.poll()
+            self.observe(self.progress)
+            reached = self._reached()
+            if reached:
+                self.finish("done", reached)
+            self._kill_hung()
+            if trio.current_time() >= next_ledger:
+                next_ledger += LEDGER_S
+                for problem in ledger.problems(ledger.edge_counts(self.directory.state)):
+                    self.log.error("", problem)
+            await trio.sleep(POLL_S)
+
+    def _reached(self) -> str:
+        for name, target in self.until.items():
+            if name in TIME_LIMITS:
+                done = self.progress.elapsed / TIME_LIMITS[name]
+            elif name in self.progress.counters:
+                done = self.progress.counters[name].total
+            else:
+                continue
+            if done >= target:
+                return f"{name} reached {target:g}"
+        return ""
+
+    def _kill_hung(self) -> None:
+        """A worker whose loop has not turned for `stall_s` is asked for its stack and killed; death does the rest."""
+        now = trio.current_time()
+        stalled = self.liveness.seconds_since_beat(now)
+        for worker, process in list(self.processes.items()):
+            keys = {node.key for node in self._nodes(worker)} - self.ended
+            worst = max((stalled.get(key, 0.0) for key in keys), default=0.0)
+            if worst < self.options.stall_s or not process.inbox:
+                self._hung.pop(worker, None)
+            elif worker not in self._hung:
+                self._hung[worker] = now
+                process.kill(signal.SIGUSR1)  # faulthandler writes the stack, even while C code holds the GIL
+            elif now - self._hung[worker] > 0.5:
+                where = hanging_line(self.directory.logs / f"{worker}.stack")
+                self.log.error(worker, f"hung for {worst:.0f} s: {where}; killed")
+                self._remember(worker, f"worker {worker} hung: {where}")
+                process.kill()
+
+    # Checkpoints
+
+    async def _checkpoint_now_and_then(self) -> None:
+        while True:
+            await trio.sleep(self.options.checkpoint_s)
+            if not self.finishing.is_set():
+                await self.take_checkpoint()
+
+    async def take_checkpoint(self, seconds: float = 10.0) -> Checkpoint | None:
+        """Take every node's state into a new checkpoint; None, and a warning, when one cannot be had."""
+        async with self.checkpointing:
+            number = (self.checkpoint.number if self.checkpoint is not None else 0) + 1
+            asked = [process for process in self.processes.values() if process.inbox]
+            answers = self.replies[number] = {}
+            try:
+                directory = checkpoints.begin(self.directory.checkpoints, number)
+                for process in asked:
+                    await self._tell(process, do="checkpoint", number=number, directory=str(directory), seconds=seconds)
+                with trio.move_on_after(seconds + 5):
+                    while not all(process.worker in answers for process in asked):
+                        await self.changed.park()
+                return self._complete(directory, [answers.get(process.worker) for process in asked])
+            except OSError as error:
+                self.log.warning("", f"no checkpoint {number}: {error}; the one before is untouched")
+                return None
+            finally:
+                del self.replies[number]
+
+    def _complete(self, directory: Path, answers: list[Words | None]) -> Checkpoint | None:
+        problems = [text for answer in answers for text in (answer["problems"] if answer else ["a worker died"])]
+        if problems:
+            self.log.warning("", f"no checkpoint {directory.stem}: {'; '.join(problems)}; the one before is untouched")
+            return None
+        files = [name for answer in answers if answer for name in answer["files"]]
+        counters = {name: float(value.total) for name, value in self.progress.counters.items()}
+        began = time.perf_counter()
+        self.checkpoint = checkpoints.complete(directory, files, self.node_types, counters)
+        self.log.info("", f"checkpoint {self.checkpoint.number}", seconds=round(time.perf_counter() - began, 3))
+        return self.checkpoint
+
+    # The end
+
+    async def _end(self) -> None:
+        if self.how != "failed":
+            await self._drain()
+            await self.take_checkpoint(seconds=5.0)
+        self.stopping = True
+        for process in list(self.processes.values()):
+            await self._tell(process, do="stop")
+        with trio.move_on_after(self.options.stop_s):
+            while self.processes:
+                await self.changed.park()
+        for server in self.servers.values():
+            server.kill()
+
+    async def _drain(self) -> None:
+        for process in list(self.processes.values()):
+            await self._tell(process, do="drain")
+        with trio.move_on_after(self.options.drain_s) as scope:
+            while len(self.ended) < len(self.incarnations) and self.processes:
+                await self.changed.park()
+        if scope.cancelled_caught:
+            left = sorted(self.incarnations.keys() - self.ended)
+            self.log.warning("", f"not drained within {self.options.drain_s:g} s, stopped: {', '.join(left)}")
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
