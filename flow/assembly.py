@@ -16,10 +16,12 @@ from flow.carrier import memory
 from flow.carrier.zeromq import Hub, Received, Route, Sent
 from flow.credit import Window
 from flow.links import CallLink, Link, NewestLink, StreamLink
-from flow.mailbox import Mailbox, NewestMailbox, QuestionMailbox, StreamMailbox, Tally
+from flow.mailbox import Mailbox, NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.node import NodeType, Port
 from flow.plan import CALL, STREAM, LinkPlan, NodePlan, Plan
 from flow.ports import Call, In, Latest, Out, PortSpec, Publish, Rest, Serve
+from flow.stats import Page
+from flow.tally import Tally
 from flow.wire import Schema
 
 End = tuple[str, int, str]
@@ -29,8 +31,7 @@ End = tuple[str, int, str]
 class Assembly:
     """The mailboxes and links of one worker.
 
-    sending: the links of each sending port, with their group. tallies: what the edges counted, by the name of
-    their end in the stats page.
+    pages: the stats pages of the nodes hosted here. sending: the links of each sending port, with their group.
     """
 
     plan: Plan
@@ -38,9 +39,10 @@ class Assembly:
     hub: Hub
     types: dict[str, NodeType[Any]]
     settings: dict[str, dict[str, Any]]
+    pages: dict[str, Page]
     mailboxes: dict[End, Mailbox] = field(default_factory=dict)
     sending: dict[End, list[tuple[int, Link]]] = field(default_factory=lambda: defaultdict(list))
-    tallies: dict[str, dict[str, Tally]] = field(default_factory=lambda: defaultdict(dict))
+    tallies: dict[tuple[End, str], Tally] = field(default_factory=dict)
     credit_came: dict[End, trio.lowlevel.ParkingLot] = field(
         default_factory=lambda: defaultdict(trio.lowlevel.ParkingLot)
     )
@@ -68,7 +70,9 @@ class Assembly:
         return QuestionMailbox(feeders, tally) if link.kind == CALL else NewestMailbox(tally)
 
     def _tally(self, end: End, name: str) -> Tally:
-        return self.tallies[f"{end[0]}-{end[1]}"].setdefault(name, Tally())
+        if (end, name) not in self.tallies:
+            self.tallies[end, name] = Tally.on(self.pages[f"{end[0]}-{end[1]}"], name)
+        return self.tallies[end, name]
 
     def _begin(self, plan: LinkPlan) -> None:
         """The sending end of a link."""

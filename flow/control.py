@@ -5,6 +5,7 @@ Both ends are processes of one run that got the socket by inheritance, so nobody
 
 from __future__ import annotations
 
+import array
 import socket
 import struct
 from typing import Any
@@ -32,6 +33,14 @@ class Line:
         """Raises `trio.BrokenResourceError` when the other end is gone."""
         async with self._saying:
             await self._stream.send_all(pack(words))
+
+    async def say_with_descriptor(self, descriptor: int, **words: Any) -> None:
+        """Say something and hand over an open descriptor with it."""
+        message = pack(words)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+        async with self._saying:
+            sent = await self._stream.socket.sendmsg([message], rights)
+            await self._stream.send_all(message[sent:])
 
     async def hear(self) -> Words | None:
         """What was said next; None when the other end is gone."""

@@ -16,7 +16,6 @@ from flow.compute import WorkThreads, current_threads
 from flow.context import Context, Level, Live
 from flow.errors import CheckpointError, DiskFullError, MissingError, SettingError
 from flow.logs import EventLog
-from flow.mailbox import Tally
 from flow.node import NodeType
 from flow.plan import NodePlan
 from flow.saved import Packed, Saved
@@ -100,7 +99,6 @@ class Host:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     rest: AtRest = field(default_factory=AtRest)
     saved: Saved = field(default_factory=Saved)
-    _flushed: dict[str, Tally] = field(default_factory=dict)
 
     @property
     def is_source(self) -> bool:
@@ -133,7 +131,6 @@ class Host:
         finally:
             self.running = False
             threads.stop()
-            self.flush()
 
     def _finish(self, ports: dict[str, Any]) -> None:
         self.ended = True
@@ -192,13 +189,3 @@ class Host:
     def _pack(self) -> Packed | None:
         state = self.saved.state()
         return saved_state.pack(state) if state else None
-
-    def flush(self) -> None:
-        """Bring what the edges counted since the last time into the stats page."""
-        for name, tally in self.assembly.tallies[self.plan.key].items():
-            before = self._flushed.get(name, Tally())
-            self.page.counter(name).add(int(tally.messages - before.messages))
-            self.page.counter(f"{name}_bytes", "B").add(int(tally.size - before.size))
-            self.page.counter(f"{name}_dropped").add(int(tally.dropped - before.dropped))
-            self.page.counter(f"{name}_waited_us", "us").add(int((tally.waited_s - before.waited_s) * 1e6))
-            self._flushed[name] = Tally(tally.messages, tally.size, tally.dropped, tally.waited_s)

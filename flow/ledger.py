@@ -8,19 +8,24 @@ from pathlib import Path
 
 from flow.stats import read_page
 
-_NAME = re.compile(r"edge\.(?P<edge>.+)\.(?P<end>sent|received)(?P<what>|_dropped)")
+_NAME = re.compile(r"edge\.(?P<edge>.+)\.(?P<end>sent|received)(?P<what>|_dropped|_unsettled)")
 
 
 @dataclass
 class EdgeCount:
-    """What the ends of one edge counted, over all replicas."""
+    """What the ends of one edge counted, over all replicas.
+
+    unsettled: messages under way to a receiver that died; each was received or was lost.
+    """
 
     sent: int = 0
     received: int = 0
     dropped: int = 0
+    unsettled: int = 0
 
     @property
     def under_way(self) -> int:
+        """Messages neither received nor known to be lost, those `unsettled` and lost included."""
         return self.sent - self.received - self.dropped
 
 
@@ -34,8 +39,10 @@ def edge_counts(state: Path) -> dict[str, EdgeCount]:
             if match is None:
                 continue
             count = counts.setdefault(match["edge"], EdgeCount())
-            if match["what"]:
+            if match["what"] == "_dropped":
                 count.dropped += value
+            elif match["what"]:
+                count.unsettled += value
             elif match["end"] == "sent":
                 count.sent += value
             else:

@@ -16,8 +16,8 @@ import trio
 
 from flow.credit import Window
 from flow.errors import PeerRestarted
-from flow.mailbox import Tally
 from flow.message import Message
+from flow.tally import Tally
 
 
 class StreamRoute(Protocol):
@@ -56,8 +56,7 @@ class StreamLink:
     def send(self, message: Message, size: int) -> None:
         """Hand over a message that fits the window."""
         self.window.spend(size)
-        self.tally.messages += 1
-        self.tally.size += size
+        self.tally.add(size)
         self.route.data(self.sequence, message)
         self.sequence += 1
 
@@ -71,8 +70,8 @@ class StreamLink:
             self.route.end(self.sequence)
 
     def receiver_restarted(self) -> None:
-        """What was under way died with the receiver: it is counted as dropped, and the window is whole again."""
-        self.tally.dropped += self.window.reset()
+        """What was under way died with the receiver or was taken just before; the window is whole again."""
+        self.tally.unsettled.add(self.window.reset())
         self.sequence = 0
         self.credit_came.unpark_all()
         if self.ended:
@@ -115,15 +114,14 @@ class CallLink:
         request, pending = self.requests, Pending(question)
         self.requests += 1
         self.pending[request] = pending
-        self.tally.messages += 1
-        self.tally.size += size
+        self.tally.add(size)
         try:
             self.route.question(request, question)
             await pending.done.wait()
         finally:
             self.pending.pop(request, None)
             self._place.unpark()
-            self.tally.waited_s += trio.current_time() - began
+            self.tally.waited(trio.current_time() - began)
         if pending.answer is None:
             raise PeerRestarted(
                 f"the server was restarted before it answered a {type(question).__name__}; declare that message "
@@ -145,6 +143,7 @@ class CallLink:
         if pending is None or pending.done.is_set():
             return
         if pending.question.repeatable:
+            self.tally.add(0)
             self.route.question(request, pending.question)
         else:
             pending.done.set()
@@ -170,35 +169,38 @@ class NewestLink:
     tally: Tally
     sent: tuple[int, Message] | None = None
     under_way: bool = False
-    next: tuple[int, Message, int] | None = None
+    next: tuple[int, Message] | None = None
     ended: bool = False
 
     def publish(self, version: int, message: Message, size: int) -> None:
+        self.tally.add(size)
         if self.under_way:
             if self.next is not None:
-                self.tally.dropped += 1
-            self.next = (version, message, size)
-            return
+                self.tally.dropped.add()
+            self.next = (version, message)
+        else:
+            self._send(version, message)
+
+    def _send(self, version: int, message: Message) -> None:
         self.under_way = True
         self.sent = (version, message)
-        self.tally.messages += 1
-        self.tally.size += size
         self.route.newest(version, message)
 
     def seen(self) -> None:
         self.under_way = False
         if self.next is not None:
-            version, message, size = self.next
-            self.next = None
-            self.publish(version, message, size)
+            newest, self.next = self.next, None
+            self._send(*newest)
         elif self.ended:
             self.route.end(0)
 
     def receiver_restarted(self) -> None:
-        newest = self.next[:2] if self.next is not None else self.sent
+        self.tally.unsettled.add(self.under_way)
+        newest = self.next or self.sent
         self.under_way, self.next = False, None
         if newest is not None:
-            self.publish(*newest, 0)
+            self.tally.add(0)
+            self._send(*newest)
         elif self.ended:
             self.route.end(0)
 

@@ -14,17 +14,7 @@ import trio
 
 from flow.batch import Asked, Gathering, rows_of
 from flow.message import Message
-
-
-@dataclass
-class Tally:
-    """What one end of an edge has counted. waited_s: starved, of a receiver; blocked, of a sender."""
-
-    messages: float = 0
-    size: float = 0
-    dropped: float = 0
-    waited_s: float = 0.0
-
+from flow.tally import Tally
 
 Taken = Callable[[int, int], None]
 """Told how many messages of how many bytes a node took in hand: the carrier returns that much credit."""
@@ -41,8 +31,6 @@ class StreamMailbox:
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
     def put(self, message: Message, size: int, taken: Taken) -> None:
-        self.tally.messages += 1
-        self.tally.size += size
         self.waiting.append((message, size, taken))
         self._arrival.unpark()
 
@@ -64,7 +52,7 @@ class StreamMailbox:
                 raise trio.EndOfChannel
             began = trio.current_time()
             await self._arrival.park()
-            self.tally.waited_s += trio.current_time() - began
+            self.tally.waited(trio.current_time() - began)
         message = self.take_nowait()
         assert message is not None
         return message
@@ -76,6 +64,7 @@ class StreamMailbox:
         message, size, taken = self.waiting.popleft()
         if self.waiting:
             self._arrival.unpark()
+        self.tally.add(size)
         taken(1, size)
         return message
 
@@ -101,8 +90,7 @@ class QuestionMailbox:
         fail: Callable[[], None],
     ) -> None:
         """A question arrived. `reply` takes its answer; `fail` says that there will be none."""
-        self.tally.messages += 1
-        self.tally.size += size
+        self.tally.add(size)
         self.unanswered[link, request] = fail
 
         def answered(answer: Message) -> None:
@@ -136,7 +124,7 @@ class QuestionMailbox:
                 raise trio.EndOfChannel
             began = trio.current_time()
             await self._arrival.park()
-            self.tally.waited_s += trio.current_time() - began
+            self.tally.waited(trio.current_time() - began)
         return self.gathering.take(most)
 
 
@@ -152,11 +140,10 @@ class NewestMailbox:
 
     def put(self, message: Message, version: int, size: int) -> None:
         """A value arrived. One that is not newer than what is here is dropped: two publishers' ends may cross."""
-        self.tally.messages += 1
-        self.tally.size += size
         if version < self.version:
-            self.tally.dropped += 1
+            self.tally.dropped.add()
             return
+        self.tally.add(size)
         self.newest, self.version = message, version
         self._arrival.unpark_all()
 
@@ -175,7 +162,7 @@ class NewestMailbox:
                 raise trio.EndOfChannel
             began = trio.current_time()
             await self._arrival.park()
-            self.tally.waited_s += trio.current_time() - began
+            self.tally.waited(trio.current_time() - began)
         return self.newest
 
 

@@ -262,7 +262,7 @@ def _read_setting(owner: str, name: str, hint: Any, default: Any, doc: str) -> S
     else:
         raise NodeTypeError(
             f"{owner}, setting '{name}': {inspect.formatannotation(hint)} cannot be written in a graph file; use "
-            "int, float, bool, str, Literal[...], list[...] of those, each also in Annotated[..., Range(low, high)] or Live"
+            "int, float, bool, str, Literal, list[...] of those, each also in Annotated[..., Range(low, high)] or Live"
         )
     if default is not MISSING:
         try:

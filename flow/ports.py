@@ -122,7 +122,7 @@ class Out(Generic[M]):
                 if link.window.fits(size):
                     self._turns[index] += step + 1
                     if began is not None:
-                        link.tally.waited_s += trio.current_time() - began
+                        link.tally.waited(trio.current_time() - began)
                     return link
             if began is None:
                 began = trio.current_time()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import contextlib
 import os
 import signal
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 import trio
 
 from flow import forkserver
-from flow.control import Line, Words, pack
+from flow.control import Line, Words
 from flow.errors import RunError
 
 START_S = 120.0  # torch takes 5 s on a busy machine; a network file system may take much longer
@@ -64,8 +63,7 @@ class ForkServer:
             stdin=subprocess.DEVNULL,
         )
         theirs.close()
-        self._socket = ours
-        self._line = Line(ours.dup())
+        self._line = Line(ours)
 
     @property
     def pid(self) -> int:
@@ -113,7 +111,7 @@ class ForkServer:
             forked.set()
 
         self._forked[worker, epoch] = came
-        _send_with_descriptor(self._socket, pack({**words, "worker": worker, "epoch": epoch}), theirs.fileno())
+        await self._line.say_with_descriptor(theirs.fileno(), **words, worker=worker, epoch=epoch)
         theirs.close()
         await forked.wait()
         return self.processes[pids[0]]
@@ -123,11 +121,4 @@ class ForkServer:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         self._process.wait()
-        self._socket.close()
         self._line.close()
-
-
-def _send_with_descriptor(end: socket.socket, message: bytes, descriptor: int) -> None:
-    end.setblocking(True)  # a few kilobytes that a waiting process reads at once
-    sent = end.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))])
-    end.sendall(message[sent:])

@@ -82,25 +82,27 @@ class Worker:
                 nursery.cancel_scope.cancel()
         finally:
             hub.close()
-            self._flush()
 
     def _build(self, hub: Hub) -> None:
         mine = next(worker for worker in self.plan.workers if worker.name == self.name)
         types = {node.name: load(node.type) for worker in self.plan.workers for node in worker.nodes}
         settings = {node.name: node.settings for worker in self.plan.workers for node in worker.nodes}
-        assembly = Assembly(self.plan, self.name, hub, types, settings)
-        assembly.build()
-        for node in mine.nodes:
-            page = Page.open(
+        pages = {
+            node.key: Page.open(
                 self.directory.page_file(node.name, node.replica),
                 node=node.name,
                 replica=node.replica,
                 worker=self.name,
                 incarnation=0,
             )
+            for node in mine.nodes
+        }
+        assembly = Assembly(self.plan, self.name, hub, types, settings, pages)
+        assembly.build()
+        for node in mine.nodes:
             place = self.directory.path / "nodes" / node.key
             place.mkdir(parents=True, exist_ok=True)
-            self.hosts[node.key] = Host(node, types[node.name], assembly, page, self.log, place)
+            self.hosts[node.key] = Host(node, types[node.name], assembly, pages[node.key], self.log, place)
 
     async def _obey(self, nursery: trio.Nursery) -> None:
         """Do what the supervisor says, until it says stop or is gone."""
@@ -171,10 +173,6 @@ class Worker:
 
     async def _beat(self) -> None:
         while True:
-            self._flush()
+            for host in self.hosts.values():
+                host.page.beat()
             await trio.sleep(BEAT_S)
-
-    def _flush(self) -> None:
-        for host in self.hosts.values():
-            host.page.beat()
-            host.flush()

@@ -264,7 +264,7 @@ class Hub:
             raise WireError(f"link {envelope.link}: message {envelope.sequence} came again")
         if missing:
             self.lost += missing
-            received.mailbox.tally.dropped += missing
+            received.mailbox.tally.dropped.add(missing)
             self.log(
                 f"link {envelope.link} from {received.peer.worker}: {missing} messages before {envelope.sequence} lost"
             )
