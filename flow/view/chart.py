@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 
 from flow.progress import Curve
-from flow.view.numbers import short
+from flow.view.numbers import clean, short
 
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 """Bits of U+2800 for the left and the right column, top to bottom."""
@@ -38,11 +38,11 @@ def chart(curve: Curve, width: int, height: int) -> list[str]:
         labels = {0: high, rows - 1: low} | (
             {(rows - 1) // 2: (low + high) / 2} if rows % 2 and rows > 4 else {}
         )
-        label = short(labels[row]) if row in labels else ""
+        label = _label(labels[row], high - low) if row in labels else ""
         drawn = "".join(chr(0x2800 + mask) if mask else " " for mask in masks[row])
         lines.append(f"{label:>{LABEL_WIDTH}} {'┤' if row in labels else '│'}{drawn}".rstrip())
     first, last = short(min(x for x, _, _ in points)), short(max(x for x, _, _ in points))
-    name = curve.x_name[: max(inner - len(first) - len(last) - 2, 0)]
+    name = clean(curve.x_name)[: max(inner - len(first) - len(last) - 2, 0)]
     lines.append(" " * (LABEL_WIDTH + 1) + "└" + "─" * inner)
     middle = name.center(max(inner - len(first) - len(last), 0))
     lines.append((" " * (LABEL_WIDTH + 2) + first + middle + last)[:width])
@@ -51,6 +51,14 @@ def chart(curve: Curve, width: int, height: int) -> list[str]:
 
 def _drawable(value: float) -> bool:
     return math.isfinite(value) and abs(value) < 1e100
+
+
+def _label(value: float, span: float) -> str:
+    """A value on the y axis; what is nothing beside the span is zero."""
+    if abs(value) < span / 1000:
+        return "0"
+    text = short(value)
+    return text if len(text) <= LABEL_WIDTH else f"{value:.0e}"[:LABEL_WIDTH]
 
 
 def _span(low: float, high: float) -> tuple[float, float]:

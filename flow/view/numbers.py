@@ -11,7 +11,7 @@ def whole(value: float) -> str:
 
 
 def real(value: float) -> str:
-    """Four digits, no more than it takes: `-20.31`, `0.0003`, `5,912`."""
+    """Three digits, no more than it takes: `-20.3`, `0.0003`, `5,912`."""
     if not math.isfinite(value):
         return f"{value}"
     size = abs(value)
@@ -19,7 +19,7 @@ def real(value: float) -> str:
         return whole(value)
     if size != 0 and size < 0.001:
         return f"{value:.2g}"
-    digits = 3 if size < 1 else 2 if size < 100 else 1
+    digits = 3 if size < 1 else 2 if size < 10 else 1
     return f"{value:.{digits}f}".rstrip("0").rstrip(".") if size < 1 else f"{value:.{digits}f}"
 
 

@@ -66,6 +66,8 @@ class MetricsWriter:
     def _flush(self, progress: Progress) -> None:
         self._written = progress.now
         series = {name: _condensed(values) for name, values in self._new.items() if values}
+        # JSON has no infinity, and values near the end of the floats can have such a spread.
+        series = {name: one for name, one in series.items() if math.isfinite(one.mean + one.spread)}
         self._new = {}
         line = {
             "time": progress.now,
