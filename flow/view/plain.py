@@ -54,8 +54,11 @@ class PlainView:
     def _say(self, line: str) -> None:
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         text = clean(line).encode(encoding, "replace").decode(encoding)
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        try:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+        except OSError:
+            return  # whoever read this is gone, which is no reason to end a run
 
     def __enter__(self) -> PlainView:
         return self

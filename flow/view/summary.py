@@ -48,8 +48,9 @@ def _metrics(progress: Progress) -> list[str]:
     rows = []
     for name in progress.shown:
         if name in progress.counters:
-            total = progress.counters[name].total
-            mean = f"{rate(total / progress.elapsed)}" if progress.elapsed > 0 and total > 0 else ""
+            counter = progress.counters[name]
+            total, new = counter.total, counter.total - counter.before
+            mean = rate(new / progress.elapsed) if progress.elapsed > 0 and new > 0 else ""
             rows.append((name, whole(total), mean))
         elif name in progress.gauges:
             gauge = progress.gauges[name]

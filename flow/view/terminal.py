@@ -12,6 +12,7 @@ then the curve, then nodes that are well.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from types import TracebackType
@@ -78,7 +79,8 @@ class TerminalView:
         """Redraw the panel."""
         size = self._console.size
         drawn = panel(progress, self._title, self._run_name, size.width, size.height - 1)
-        self._live.update(drawn, refresh=True)
+        with contextlib.suppress(OSError):  # the terminal is gone, which is no reason to end a run
+            self._live.update(drawn, refresh=True)
 
     def __enter__(self) -> TerminalView:
         self._live.start()
@@ -87,7 +89,8 @@ class TerminalView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        with contextlib.suppress(OSError):
+            self._live.stop()
 
 
 def panel(progress: Progress, title: str, run_name: str, width: int, height: int = 40) -> RenderableType:
