@@ -26,6 +26,7 @@ from flow.view.plain import PlainView
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
 WIDE = 110
 WIDTH_MAX = 160
@@ -39,6 +40,7 @@ COLOURS = {
     "hung": "bold red",
     "gone": "bold red",
 }
+TROUBLE = ("failed", "hung", "gone")
 LEVELS = {"warning": "yellow", "error": "red"}
 
 
@@ -103,11 +105,12 @@ def panel(progress: Progress, title: str, run_name: str, width: int, height: int
 
     width = min(width, WIDTH_MAX)
     inner = width - 4
-    metrics, room = _metrics(progress), height - 5
+    wide, room = width >= WIDE, height - 5
+    left = (inner - 3) * 11 // 20 if wide else inner
+    metrics = _metrics(progress, left, room - 3)
     parts: list[RenderableType] = [_head(progress, inner), Text("")]
-    if width >= WIDE:
-        left = (inner - 3) // 2
-        nodes = _nodes(progress, room - metrics.row_count - 1)
+    if wide:
+        nodes = _nodes(progress, left, room - metrics.row_count - 1)
         grid = Table.grid(padding=(0, 3, 0, 0))
         grid.add_column(width=left)
         grid.add_column(width=inner - left - 3)
@@ -117,7 +120,7 @@ def panel(progress: Progress, title: str, run_name: str, width: int, height: int
         parts.append(grid)
     else:
         room -= metrics.row_count + 1
-        nodes = _nodes(progress, max(room, 2))
+        nodes = _nodes(progress, inner, max(room, 2))
         room -= nodes.row_count + 2
         curve = _curve(progress, inner, min(10, room))
         room -= len(curve) + bool(curve)
@@ -125,7 +128,7 @@ def panel(progress: Progress, title: str, run_name: str, width: int, height: int
         parts += [metrics, Text(""), nodes]
         parts += [Text(""), *curve] if curve else []
         parts += [Text(""), *events] if events else []
-    name = Text(clean(title)[: inner // 2] or "run", "bold")
+    name = Text(clean(title)[: inner // 2] or "run", "not dim bold")
     subtitle = Text(clean(run_name)[-(inner // 2) :], "dim") if width >= 40 else None
     return Panel(
         Group(*parts),
@@ -135,7 +138,7 @@ def panel(progress: Progress, title: str, run_name: str, width: int, height: int
         subtitle=subtitle,
         subtitle_align="right",
         width=width,
-        border_style="dim" if not progress.faults else "yellow",
+        border_style="red" if any(node.state in TROUBLE for node in progress.nodes) else "dim",
     )
 
 
@@ -156,60 +159,94 @@ def _head(progress: Progress, width: int) -> Table:
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column(justify="right", no_wrap=True)
     grid.expand = True
-    bar = ProgressBar(total=1.0, completed=progress.fraction, finished_style="green")
+    bar = ProgressBar(total=1.0, completed=progress.fraction, complete_style="green", finished_style="green")
     grid.add_row(bar, Text(f"{100 * progress.fraction:3.0f} %", "bold"), times)
     return grid
 
 
-def _metrics(progress: Progress) -> Table:
-    """One line a metric: name, value, and what says more of it."""
+def _metrics(progress: Progress, width: int, most: int) -> Table:
+    """One line a metric: name, value, and what says more of it, which gives way where it is narrow."""
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
+    rows = [(clean(name), *_metric(progress, name)) for name in progress.shown]
+    most = max(most, 2)
+    hidden = len(rows) - most + 1 if len(rows) > most else 0
+    rows = rows[: len(rows) - hidden]
+    value_width = max((len(value) for _, value, _ in rows), default=0)
+    last = f"and {hidden} more" if hidden else ""
+    name_width = min(max([len(last), *(cell_len(name) for name, _, _ in rows)]), 24, width - value_width - 4)
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="cyan", no_wrap=True, overflow="ellipsis", max_width=24)
-    table.add_column(justify="right", no_wrap=True, style="bold")
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    for name in progress.shown:
-        if name in progress.counters:
-            counter = progress.counters[name]
-            more = Text(rate(counter.rate).rjust(10))
-            if counter.target is not None:
-                more.append(f"   of {whole(counter.target)}", "dim")
-            table.add_row(clean(name), whole(counter.total), more)
-        elif name in progress.gauges:
-            gauge = progress.gauges[name]
-            table.add_row(clean(name), real(gauge.value), Text(f" {clean(gauge.unit)}", "dim"))
-        elif name in progress.series:
-            series = progress.series[name]
-            value = "-" if series.mean is None else real(series.mean)
-            of = f"of {whole(series.count)}" if series.count > 100 else ""
-            more = Text(f"± {real(series.spread)}".rjust(10), "dim")
-            more.append(f"   last {min(series.count, 100)} {of}")
-            table.add_row(clean(name), value, more if series.count else "")
+    table.add_column(width=max(name_width, 1), style="cyan", no_wrap=True)
+    table.add_column(width=value_width, justify="right", no_wrap=True, style="bold")
+    table.add_column(width=max(width - name_width - value_width - 4, 1), no_wrap=True)
+    for name, value, more in rows:
+        more.overflow = "ellipsis"
+        table.add_row(Text(name, overflow="ellipsis"), value, more)
+    if hidden:
+        table.add_row(Text(last, "dim"))
     return table
 
 
-def _nodes(progress: Progress, most: int) -> Table:
+def _metric(progress: Progress, name: str) -> tuple[str, Text]:
+    """The value of a metric, and what says more of it."""
+    from rich.text import Text
+
+    more = Text()
+    if name in progress.counters:
+        counter = progress.counters[name]
+        more.append(rate(counter.rate).rjust(10))
+        if counter.target is not None:
+            more.append(f"   of {whole(counter.target)}", "dim")
+        return whole(counter.total), more
+    if name in progress.gauges:
+        gauge = progress.gauges[name]
+        return real(gauge.value), more.append(f" {clean(gauge.unit)}", "dim")
+    series = progress.series.get(name)
+    if series is None or series.mean is None:
+        return "-", more
+    more.append(f"± {real(series.spread)}".rjust(10), "dim")
+    more.append(f"   last {min(series.count, 100)}", "dim")
+    if series.count > 100:
+        more.append(f" of {whole(series.count)}", "dim")
+    return real(series.mean), more
+
+
+def _nodes(progress: Progress, width: int, most: int) -> Table:
     """One line a node; replicas that are alike share one, and those in trouble come first."""
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    rows = sorted(_grouped(progress.nodes), key=lambda row: row[1] not in ("failed", "hung", "gone"))
+    rows = sorted(_grouped(progress.nodes), key=lambda row: row[1] not in TROUBLE)
     most = max(most - 1, 1)
     hidden = len(rows) - most + 1 if len(rows) > most else 0
+    shown = [("node", "state", "restarts", "worker", "doing"), *rows[: len(rows) - hidden]]
+    # rich would shorten all columns alike; what a node does is the one to give way, then its worker.
+    widths = [min(max(cell_len(clean(str(row[at]))) for row in shown), 24) for at in range(4)]
+    last = f"and {hidden} more" if hidden else ""
+    widths[0] = max(widths[0], len(last))
+    doing = width - sum(widths) - 8
+    if doing < 12:
+        doing, widths[3] = max(doing + widths[3], 0), 0
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, overflow="ellipsis", max_width=24)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis", max_width=12, style="dim")
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    table.add_row(*(Text(word, "dim") for word in ("node", "state", "restarts", "worker", "doing")))
-    for name, state, restarts, worker, text in rows[: len(rows) - hidden]:
-        count = Text(str(restarts), "yellow") if restarts else Text("-", "dim")
-        table.add_row(clean(name), Text(state, COLOURS.get(state, "")), count, clean(worker), clean(text))
+    for at, column in enumerate([*widths, doing]):
+        table.add_column(width=column, no_wrap=True, justify="right" if at == 2 else "left")
+    for name, state, restarts, worker, text in shown:
+        head = name == "node" and restarts == "restarts"
+        cells = [name, state, str(restarts or "-"), worker if widths[3] else "", text]
+        styles = (
+            ["dim"] * 5 if head else ["", COLOURS.get(state, ""), "yellow" if restarts else "dim", "dim", ""]
+        )
+        table.add_row(
+            *(
+                Text(clean(cell), style, overflow="ellipsis")
+                for cell, style in zip(cells, styles, strict=True)
+            )
+        )
     if hidden:
-        table.add_row(Text(f"and {hidden} more", "dim"))
+        table.add_row(Text(last, "dim"))
     return table
 
 
@@ -256,7 +293,8 @@ def _events(progress: Progress, most: int) -> list[RenderableType]:
 
     lines = [Text(clean(fault), "bold red") for fault in progress.faults if "restarted" not in fault]
     for event in progress.events:
-        line = Text(time.strftime("%H:%M:%S ", time.localtime(event.time)), "dim")
+        line = Text()
+        line.append(time.strftime("%H:%M:%S  ", time.localtime(event.time)), "dim")
         line.append(clean(f"{event.node}  {event.text}"), LEVELS.get(event.level, ""))
         lines.append(line)
     for line in lines:

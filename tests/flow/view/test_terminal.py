@@ -118,6 +118,24 @@ def test_a_low_terminal_leaves_out_events_and_curve_first(width, height):
     assert any("episode_return" in line for line in lines)
 
 
+def test_many_metrics_and_nodes_are_cut_to_the_height():
+    progress = Progress(
+        now=1.0,
+        elapsed=1.0,
+        shown=tuple(f"m{at}" for at in range(40)),
+        counters={f"m{at}": CounterProgress(at, 0.0) for at in range(40)},
+        nodes=tuple(NodeProgress(f"n{at}", 0, "gone" if at == 39 else "running") for at in range(40)),
+    )
+    lines = rendered(progress, 80, 30)
+    assert len(lines) <= 30
+    assert "more" in "\n".join(lines)
+    assert "gone" in "\n".join(lines), "trouble is never what is hidden"
+
+
+def test_a_narrow_terminal_cuts_words_before_numbers():
+    assert any("1,260,000" in line for line in rendered(usual(), 40))
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (270000, "3 d 03 h")],
