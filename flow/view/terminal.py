@@ -107,7 +107,7 @@ def panel(progress: Progress, title: str, run_name: str, width: int, height: int
     inner = width - 4
     wide, room = width >= WIDE, height - 5
     left = (inner - 3) * 11 // 20 if wide else inner
-    metrics = _metrics(progress, left, room - 3)
+    metrics = _metrics(progress, left, room - 4)
     parts: list[RenderableType] = [_head(progress, inner), Text("")]
     if wide:
         nodes = _nodes(progress, left, room - metrics.row_count - 1)
@@ -120,7 +120,7 @@ def panel(progress: Progress, title: str, run_name: str, width: int, height: int
         parts.append(grid)
     else:
         room -= metrics.row_count + 1
-        nodes = _nodes(progress, inner, max(room, 2))
+        nodes = _nodes(progress, inner, max(room, 3))
         room -= nodes.row_count + 2
         curve = _curve(progress, inner, min(10, room))
         room -= len(curve) + bool(curve)
@@ -220,7 +220,7 @@ def _nodes(progress: Progress, width: int, most: int) -> Table:
     from rich.text import Text
 
     rows = sorted(_grouped(progress.nodes), key=lambda row: row[1] not in TROUBLE)
-    most = max(most - 1, 1)
+    most = max(most - 1, 2)
     hidden = len(rows) - most + 1 if len(rows) > most else 0
     shown = [("node", "state", "restarts", "worker", "doing"), *rows[: len(rows) - hidden]]
     # rich would shorten all columns alike; what a node does is the one to give way, then its worker.
