@@ -17,6 +17,8 @@ class CounterProgress:
     unit: str = ""
     target: float | None = None
     """The total at which the run is done."""
+    before: int = 0
+    """The total when the monitor first looked: what earlier starts of the run had counted."""
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ class RunDirectory:
 
     def page_file(self, node: str, replica: int = 0) -> Path:
         """Where the counters of a node replica lie."""
-        return self.state / f"{node}-{replica}.page"
+        return self.state / f"{node.replace('/', '_')}-{replica}.page"
 
     def about(self) -> dict[str, Any]:
         """What run.json says: title, seed, versions, command, started, until, ended, outcome, cause.

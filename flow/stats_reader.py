@@ -204,14 +204,25 @@ def _read_slot(memory: memoryview[int], slot: _Slot, view: PageView, since: dict
 def _read_series(memory: memoryview[int], offset: int, first: int, *, lossless: bool) -> SeriesView:
     """Values from number `first` on, as far as the ring still has them whole."""
     (count,) = struct.unpack_from("=q", memory, offset)
-    ring = struct.unpack_from(f"={2 * layout.RING_SLOTS}d", memory, offset + 8) if count > first else ()
+    begin = max(first, count - layout.RING, 0)
+    pairs = _ring(memory, offset + 8, begin, count)
     (after,) = struct.unpack_from("=q", memory, offset)
-    # The writer may be at work on value number `after`, in the place of number after - layout.RING_SLOTS.
-    begin = max(first, count - layout.RING, after - layout.RING_SLOTS + 1, 0)
-    places = [number % layout.RING_SLOTS * 2 for number in range(begin, count)]
+    # The writer may be at work on value number `after`, in the place of number after - RING_SLOTS.
+    torn = min(max(after - layout.RING_SLOTS + 1 - begin, 0), max(count - begin, 0))
     return SeriesView(
         count=count,
-        times=tuple(ring[place] for place in places),
-        values=tuple(ring[place + 1] for place in places),
-        lost=max(min(begin, count) - first, 0) if lossless else 0,
+        times=pairs[2 * torn :: 2],
+        values=pairs[2 * torn + 1 :: 2],
+        lost=max(min(begin + torn, count) - first, 0) if lossless else 0,
     )
+
+
+def _ring(memory: memoryview[int], at: int, begin: int, end: int) -> tuple[float, ...]:
+    """Time and value of each number from `begin` to `end`, which lie in at most two pieces."""
+    pairs: tuple[float, ...] = ()
+    while begin < end:
+        place = begin % layout.RING_SLOTS
+        size = min(end - begin, layout.RING_SLOTS - place)
+        pairs += struct.unpack_from(f"={2 * size}d", memory, at + 16 * place)
+        begin += size
+    return pairs

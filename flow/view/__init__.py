@@ -1,0 +1,1 @@
+"""What a run shows of itself: terminal, plain lines, closing summary, TensorBoard, learning curve."""

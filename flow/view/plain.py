@@ -1,0 +1,69 @@
+"""One plain line every few seconds, for a log file, a pipe or a terminal without UTF-8."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TextIO
+
+from flow.progress import Progress
+from flow.view.numbers import about, clean, duration, rate, real, whole
+
+EVERY_S = 5.0
+
+
+def plain_line(progress: Progress) -> str:
+    """`frames 120,000 (5,900/s)  episodes 41  episode_return -20.3  updates 310 (4.1/s)  left 3 min`."""
+    parts = []
+    for name in progress.shown:
+        if name in progress.counters:
+            counter = progress.counters[name]
+            speed = f" ({rate(counter.rate)})" if counter.rate > 0 else ""
+            parts.append(f"{name} {whole(counter.total)}{speed}")
+        elif name in progress.gauges:
+            parts.append(f"{name} {real(progress.gauges[name].value)}")
+        elif name in progress.series and progress.series[name].mean is not None:
+            parts.append(f"{name} {real(progress.series[name].mean or 0.0)}")
+    if progress.faults:
+        parts.append(f"faults {len(progress.faults)}")
+    left = f"left {about(progress.left)}" if progress.left is not None else f"at {duration(progress.elapsed)}"
+    return "  ".join(clean(part) for part in [*parts, left])
+
+
+class PlainView:
+    """Writes a line every 5 seconds, and each new event when it comes."""
+
+    def __init__(self, stream: TextIO | None = None, every_s: float = EVERY_S) -> None:
+        self._stream = stream or sys.stdout
+        self._every_s = every_s
+        self._next: float | None = None
+        self._event_time = 0.0
+
+    def show(self, progress: Progress) -> None:
+        """Show how the run stands; does nothing most of the time."""
+        for event in progress.events:
+            if event.time > self._event_time and event.level in ("warning", "error"):
+                self._say(f"{event.level}: {event.node} {event.text}")
+        self._event_time = max([self._event_time, *(event.time for event in progress.events)])
+        if self._next is None:
+            self._next = progress.now + self._every_s
+        elif progress.now >= self._next:
+            self._next = max(self._next + self._every_s, progress.now)
+            self._say(plain_line(progress))
+
+    def _say(self, line: str) -> None:
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        text = clean(line).encode(encoding, "replace").decode(encoding)
+        try:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+        except OSError:
+            return  # whoever read this is gone, which is no reason to end a run
+
+    def __enter__(self) -> PlainView:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
