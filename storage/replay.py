@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,8 +28,9 @@ from numpy.typing import NDArray
 from flow.errors import StorageError
 from storage.chunks import Column, StoredChunk, encode, parse
 from storage.replay_group import Chunk, StreamFacts, check_columns, entry_of, facts_after
-from storage.replay_index import Entry, Place, ReplayIndex
-from storage.replay_log import ChunkLog
+from storage.replay_index import Entry, Place
+from storage.replay_log import ChunkLog, rebuilt_index
+from storage.replay_statistics import Statistics
 from storage.replay_windows import WindowShape
 
 __all__ = ["Batch", "Chunk", "Column", "Replay", "Statistics"]
@@ -38,33 +38,6 @@ __all__ = ["Batch", "Chunk", "Column", "Replay", "Statistics"]
 Batch = dict[str, NDArray[Any]]
 _FORMAT = 1
 _MAP_SLACK = 256 << 20
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What a replay store holds and has done."""
-
-    chunks: int
-    steps: int
-    stored_bytes: int
-    """Of encoded chunks; the file is larger by what LMDB rounds up to pages."""
-    bytes_per_step: float
-    fill: float
-    """How full it is, 0 to 1, by steps or bytes, whichever is nearer its capacity."""
-    appended_steps: int
-    """Since the store was made."""
-    evicted_steps: int
-    """Since the store was made."""
-    drawn_windows: int
-    """Since it was opened."""
-    redrawn_windows: int
-    """Drawn, and evicted before they were read; since it was opened."""
-    read_rows: int
-    """Steps of windows and reads, since it was opened."""
-    streams: int
-    """Ever recorded, evicted ones too."""
-    segments: int
-    episodes: int
 
 
 class Replay:
@@ -109,7 +82,7 @@ class Replay:
         self._pid, self._closed = os.getpid(), False
         self._writing, self._indexing = threading.Lock(), threading.Lock()
         self._drawn = self._redrawn = self._read_rows = 0
-        # Chunks take whole pages, twice their bytes at worst, and new pages are needed before old ones are free.
+        # Chunks take whole pages, twice their bytes at worst, and new pages come before old ones are free.
         room = 3 * capacity_bytes + _MAP_SLACK if map_bytes is None else map_bytes
         format_ = {
             "version": _FORMAT,
@@ -117,7 +90,7 @@ class Replay:
             "first": first_column,
         }
         self._log = ChunkLog(self.path, format_, room, 4 * room if map_bytes_max is None else map_bytes_max)
-        self._index = _rebuilt(self._log)
+        self._index = rebuilt_index(self._log)
         _keep_freed_memory()
 
     def __enter__(self) -> Replay:
@@ -387,21 +360,6 @@ class Replay:
                 f"{start} to {stop - 1}" for s, start, stop in self._index.stretches() if s == stream
             ]
         return ", ".join(stretches) or "nothing"
-
-
-def _rebuilt(log: ChunkLog) -> ReplayIndex:
-    """Make the index of an existing store anew from what the log recorded beside the chunks."""
-    index = ReplayIndex()
-    for number, (key, entry) in enumerate(log.entries()):
-        if number == 0:
-            index = ReplayIndex(key)
-            for facts in log.streams():
-                index.remember(*facts)
-        index.link(entry)
-    if not index.streams:
-        for facts in log.streams():
-            index.remember(*facts)
-    return index
 
 
 def _keep_freed_memory() -> None:

@@ -53,7 +53,7 @@ def facts_after(where: str, group: Sequence[Chunk], index: ReplayIndex) -> dict[
         if stream < 0 or start < end:
             raise StorageError(
                 f"{where}: stream {stream} is recorded up to step {end}, a chunk of steps {start} to "
-                f"{start + steps - 1} overlaps; streams and steps count from 0, and a stream goes on at `ends`"
+                f"{start + steps - 1} overlaps; both count from 0, and a stream goes on at `ends`"
             )
         facts[stream] = StreamFacts(birth, start + steps, appended + steps)
     return facts

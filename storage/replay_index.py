@@ -267,7 +267,7 @@ class ReplayIndex:
         cached = self._laws.get((length, context))
         if cached is None or cached[0] != self._version:
             begin, end, _, birth = self._segments
-            # Before a stream's birth nothing was ever recorded: there, and only there, context may be missing.
+            # Before a stream's birth nothing was ever recorded: only there may context be missing.
             lows = np.where(begin == birth, begin, begin + context)
             below = np.cumsum(np.maximum(end - length - lows, 0))
             if len(self._laws) > 8:

@@ -24,7 +24,7 @@ import lmdb
 import msgpack
 
 from flow.errors import DiskFullError, StorageError
-from storage.replay_index import Entry
+from storage.replay_index import Entry, ReplayIndex
 
 _KEY = struct.Struct(">Q")
 _ENTRY = struct.Struct("<qqII")
@@ -87,7 +87,7 @@ class ChunkLog:
             )
 
     def close(self) -> None:
-        """Close the environment and give up its ownership; the system writes unsynced pages in its own time."""
+        """Close the environment and give up the store. The system writes unsynced pages in its own time."""
         if hasattr(self, "_env"):
             self._env.close()
         self._owner.close()
@@ -208,10 +208,25 @@ class ChunkLog:
             # A short write on a full disk comes as "Input/output error", so the free space has to tell.
             if "No space left" in str(error) or ("Input/output" in str(error) and free < size + _DELETE_ROOM):
                 raise DiskFullError(
-                    f"{self.path}: no space left on the file system: {free} bytes are free, a group of {size} "
-                    "was refused. What was committed is whole; free some space, or lower capacity_bytes"
+                    f"{self.path}: no space left on the file system: {free} bytes are free, {size} were "
+                    "refused. What was committed is whole; free some space, or lower capacity_bytes"
                 ) from error
             raise StorageError(f"{self.path}: LMDB says {error}") from error
+
+
+def rebuilt_index(log: ChunkLog) -> ReplayIndex:
+    """Make the index of an existing store anew from what the log recorded beside the chunks."""
+    index = ReplayIndex()
+    for number, (key, entry) in enumerate(log.entries()):
+        if number == 0:
+            index = ReplayIndex(key)
+            for facts in log.streams():
+                index.remember(*facts)
+        index.link(entry)
+    if not index.streams:
+        for facts in log.streams():
+            index.remember(*facts)
+    return index
 
 
 def _own(path: Path) -> Any:
