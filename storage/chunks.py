@@ -49,42 +49,61 @@ class Column(NamedTuple):
     """Without time: (84, 84) for a frame, () for a reward."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StoredChunk:
     """A parsed value: where its steps belong, and its columns, each decoded when asked for."""
 
     stream: int
     start: int
     steps: int
-    names: tuple[str, ...]
     _where: str
     _layout: dict[str, list[Any]]
     _body: memoryview
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its columns, in the order they were given."""
+        return tuple(self._layout)
 
     def column(self, name: str) -> NDArray[Any]:
         """Decode one column: a read-only array (steps, ...).
 
         A column stored raw is a view into the value, and as short-lived as that is.
         """
-        try:
-            _, dtype_text, shape, offset, length, codec = self._layout[name]
-        except KeyError:
-            raise StorageError(f"{self._where}: has no column {name!r}; it has {list(self.names)}") from None
+        _, dtype_text, shape, *_ = self._row(name)
         try:
             dtype = np.dtype(dtype_text)
-            size = self.steps * prod(shape) * dtype.itemsize
-            data: Any = self._body[offset : offset + length]
-            if len(data) != length or codec not in (_RAW, _LZ4):
-                raise ValueError(f"codec {codec}, {len(data)} bytes of {length}")
+            step_bytes = prod(shape) * dtype.itemsize
+            if dtype.kind not in _KINDS:
+                raise ValueError(f"dtype {dtype}")
+            data = self.raw(name, step_bytes)
+            # frombuffer refuses an empty buffer, which a column of shape (0,) is.
+            flat = np.frombuffer(data, dtype) if step_bytes else np.empty(0, dtype)
+            return flat.reshape(self.steps, *shape)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise StorageError(f"{self._where}: column {name!r} does not decode: {error}") from error
+
+    def raw(self, name: str, step_bytes: int) -> bytes | memoryview:
+        """Decode one column to its bytes: steps * step_bytes of them, or StorageError."""
+        _, _, _, offset, length, codec = self._row(name)
+        size = self.steps * step_bytes
+        data: bytes | memoryview = self._body[offset : offset + length]
+        try:
             if codec == _LZ4:
                 data = lz4.block.decompress(data, uncompressed_size=size)
-            if len(data) != size or dtype.kind not in _KINDS:
-                raise ValueError(f"{len(data)} bytes decoded, {dtype} {tuple(shape)} needs {size}")
-            # frombuffer refuses an empty buffer, which a column of shape (0,) is.
-            flat = np.frombuffer(data, dtype) if size else np.empty(0, dtype)
-            return flat.reshape(self.steps, *shape)
-        except (ValueError, TypeError, OverflowError, lz4.block.LZ4BlockError) as error:
+            elif codec != _RAW:
+                raise ValueError(f"codec {codec}")
+            if len(data) != size:
+                raise ValueError(f"{len(data)} bytes, expected {size}")
+        except (ValueError, OverflowError, lz4.block.LZ4BlockError) as error:
             raise StorageError(f"{self._where}: column {name!r} does not decode: {error}") from error
+        return data
+
+    def _row(self, name: str) -> list[Any]:
+        try:
+            return self._layout[name]
+        except KeyError:
+            raise StorageError(f"{self._where}: has no column {name!r}; it has {list(self.names)}") from None
 
 
 def encode(stream: int, start: int, columns: Mapping[str, NDArray[Any]]) -> bytes:
@@ -147,10 +166,7 @@ def parse(value: bytes | memoryview, where: str) -> StoredChunk:
         if version != VERSION:
             raise StorageError(f"{where}: chunk format {version}, this version of flow reads {VERSION}")
         stream, start, steps, layout = rest
-        names = tuple(row[0] for row in layout)
-        return StoredChunk(
-            stream, start, steps, names, where, dict(zip(names, layout, strict=True)), view[body:]
-        )
+        return StoredChunk(stream, start, steps, where, {row[0]: row for row in layout}, view[body:])
     except (ValueError, TypeError, IndexError, msgpack.UnpackException) as error:
         raise StorageError(f"{where}: its header does not parse: {error}") from error
 
@@ -163,11 +179,12 @@ def decode(
     return {name: chunk.column(name) for name in (chunk.names if names is None else names)}
 
 
-def _compress(array: NDArray[Any]) -> tuple[bytes, int]:
+def _compress(array: NDArray[Any]) -> tuple[Any, int]:
     """Return a column's bytes as they are stored, and their codec."""
-    raw = array.tobytes()
-    if len(raw) >= _SMALLEST_COMPRESSED:
+    # As bytes, because numpy lends no buffer of a date; without a copy where the column is contiguous.
+    raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    if raw.nbytes >= _SMALLEST_COMPRESSED:
         packed: bytes = lz4.block.compress(raw, mode="default", store_size=False)
-        if len(packed) < len(raw):
+        if len(packed) < raw.nbytes:
             return packed, _LZ4
-    return raw, _RAW
+    return raw.tobytes(), _RAW

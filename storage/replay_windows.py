@@ -56,17 +56,21 @@ class WindowShape:
         if self.first_column is not None:
             begin = _episode_start(chunks, t, max(begin, t - self.context), self.first_column)
         for column in self.columns:
-            name = column.name
-            back, steps = self._span(name)
-            target = out[name][row]
-            low = max(t - back, begin)
-            target[: low - (t - back)] = 0
+            back, steps = self._span(column.name)
+            low, high = max(t - back, begin), t - back + steps
+            # Bytes, not arrays: numpy gives up the interpreter lock for each copy, and winning it back from a
+            # writing thread costs more than the copy.
+            target = _bytes_of(out[column.name][row])
+            step = target.nbytes // steps
+            origin = t - back
+            if low > origin:
+                target[: (low - origin) * step] = bytes((low - origin) * step)
             for chunk in chunks:
-                lo, hi = max(low, chunk.start), min(t - back + steps, chunk.start + chunk.steps)
+                lo, hi = max(low, chunk.start), min(high, chunk.start + chunk.steps)
                 if lo < hi:
-                    target[lo - t + back : hi - t + back] = chunk.column(name)[
-                        lo - chunk.start : hi - chunk.start
-                    ]
+                    data = memoryview(chunk.raw(column.name, step))
+                    source = data[(lo - chunk.start) * step : (hi - chunk.start) * step]
+                    target[(lo - origin) * step : (hi - origin) * step] = source
 
     def _span(self, name: str) -> tuple[int, int]:
         """How far before t a column begins, and how many steps it has."""
@@ -75,12 +79,18 @@ class WindowShape:
         return 0, self.length + (name == self.first_column)
 
 
+def _bytes_of(array: NDArray[Any]) -> memoryview:
+    """The memory of a contiguous array as writable bytes; by way of uint8, since a date lends no buffer."""
+    flat: Any = array.reshape(-1).view(np.uint8)
+    return memoryview(flat)
+
+
 def _episode_start(chunks: Sequence[StoredChunk], t: int, low: int, first_column: str) -> int:
     """The last step in low..t at which an episode begins, or `low`."""
     for chunk in reversed(chunks):
         lo, hi = max(low, chunk.start), min(t + 1, chunk.start + chunk.steps)
         if lo < hi:
-            firsts = np.flatnonzero(chunk.column(first_column)[lo - chunk.start : hi - chunk.start])
-            if len(firsts):
-                return lo + int(firsts[-1])
+            found = bytes(chunk.raw(first_column, 1)).rfind(1, lo - chunk.start, hi - chunk.start)
+            if found >= 0:
+                return chunk.start + found
     return low
