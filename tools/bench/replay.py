@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import statistics
@@ -112,8 +113,7 @@ def follow_ball(
 def size_rows(folder: Path, groups: Sequence[Sequence[Chunk]]) -> list[list[str]]:
     """Bytes a frame with all columns, headers and the index: as encoded, and as the file grows."""
     with store(folder / "size", groups) as replay:
-        for group in groups:
-            replay.append(group)
+        fill(replay, groups)
         encoded = replay.statistics().bytes_per_step
         frames = replay.statistics().steps
     grown = (folder / "size" / "data.mdb").stat().st_size / frames
@@ -135,7 +135,7 @@ def insert_rows(folder: Path, groups: Sequence[Sequence[Chunk]], rounds: int) ->
     bare: list[float] = []
     for number in range(rounds):
         with store(folder / f"insert{number}", groups) as replay:
-            took = timed(lambda: [replay.append(group) for group in groups])
+            took = timed(lambda: fill(replay, groups))
             ours.append(frames / took / 1000)
         with bare_lmdb(folder / f"bare{number}") as env:
             bare.append(frames / timed(lambda: put_all(env, values)) / 1000)
@@ -160,7 +160,8 @@ def batch_rows(folder: Path, groups: Sequence[Sequence[Chunk]], rounds: int) -> 
         draw = measured(lambda: replay.draw_windows(rng, BATCH, STEPS, STACK - 1, out), rounds)
         alone = measured(batch, rounds)
         writer = Writer(replay, groups)
-        busy = measured(batch, rounds)
+        cpu: list[float] = []
+        busy = measured(batch, rounds, cpu)
         rate = writer.stop()
     with bare_lmdb(folder / "gets") as env:
         put_all(env, [[encode(*chunk) for chunk in group] for group in groups])
@@ -176,6 +177,13 @@ def batch_rows(folder: Path, groups: Sequence[Sequence[Chunk]], rounds: int) -> 
             BATCH_MS_TARGET,
             "{:.2f}",
             statistics.median(busy) / floor,
+        ),
+        row(
+            "    CPU of the drawing thread, ms",
+            cpu,
+            BATCH_MS_TARGET,
+            "{:.2f}",
+            statistics.median(cpu) / floor,
         ),
         row("  bare LMDB gets, ms", gets, None, "{:.2f}"),
     ]
@@ -257,7 +265,7 @@ def get_some(env: lmdb.Environment, numbers: NDArray[np.int64]) -> None:
     """Get values in one read transaction, as many as a batch of windows needs on average."""
     with env.begin(buffers=True) as txn:
         for number in numbers.tolist():
-            bytes(txn.get(number.to_bytes(8, "big")))
+            bytes(txn.get(number.to_bytes(8, "big"), b""))
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -267,11 +275,21 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def measured(work: Callable[[], object], rounds: int) -> list[float]:
-    """Milliseconds of one call: in each round the mean of 20 calls, after some to warm up."""
+def measured(work: Callable[[], object], rounds: int, cpu: list[float] | None = None) -> list[float]:
+    """Milliseconds of one call: in each round the mean of 20 calls, after some to warm up.
+
+    `cpu` takes the milliseconds this thread computed: on a machine that others use it says what the
+    work costs, where wall time says what was left over for it.
+    """
     for _ in range(5):
         work()
-    return [timed(lambda: [work() for _ in range(20)]) * 1000 / 20 for _ in range(rounds)]
+    wall = []
+    for _ in range(rounds):
+        before = time.thread_time()
+        wall.append(timed(lambda: [work() for _ in range(20)]) * 1000 / 20)
+        if cpu is not None:
+            cpu.append((time.thread_time() - before) * 1000 / 20)
+    return wall
 
 
 def row(
@@ -297,7 +315,11 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
         )
     names = ("lmdb", "lz4", "numpy", "msgpack", "ale-py")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    print(f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores")
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    for peer in ("torchrl", "reverb"):
+        known = "is not installed" if importlib.util.find_spec(peer) is None else "is not compared yet"
+        print(f"peer {peer} {known}")
+    print(f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores, load {load}")
 
 
 if __name__ == "__main__":
