@@ -181,7 +181,7 @@ def batch_rows(folder: Path, groups: Sequence[Sequence[Chunk]], rounds: int) -> 
         row(
             "    CPU of the drawing thread, ms",
             cpu,
-            BATCH_MS_TARGET,
+            None,
             "{:.2f}",
             statistics.median(cpu) / floor,
         ),
