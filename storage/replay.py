@@ -1,0 +1,372 @@
+"""Replay: an append-only log of time chunks on disk, and windows of it drawn at random.
+
+    append ──► encode ──► LMDB, one transaction a group ──► index in memory
+                                                              │ sample_anchors, sample_episodes
+    batch of windows ◄── decode into the caller's buffers ◄───┘ read, windows, draw_windows
+
+A stream is one lane of one incarnation of an actor; its steps count up from any start. Which anchor to
+draw is apart from how it is read: a prioritised law may choose anchors itself and call `windows`.
+
+Threads: one may append while others draw and read. The index is behind a lock that is held for
+microseconds, never while LMDB or a codec works; readers see LMDB through snapshots that lock nothing.
+Between a draw and its read the writer may evict the window. Numbers of chunks are never used twice, so the
+read finds nothing rather than something else: `windows` raises, `draw_windows` draws again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flow.errors import StorageError
+from storage.chunks import Column, StoredChunk, encode, parse
+from storage.replay_group import Chunk, StreamFacts, check_columns, entry_of, facts_after
+from storage.replay_index import Entry, Place
+from storage.replay_log import ChunkLog, rebuilt_index
+from storage.replay_statistics import Statistics
+from storage.replay_windows import WindowShape
+
+__all__ = ["Batch", "Chunk", "Column", "Replay", "Statistics"]
+
+Batch = dict[str, NDArray[Any]]
+_FORMAT = 1
+_MAP_SLACK = 256 << 20
+
+
+class Replay:
+    """A replay store, opened by the one process that uses it. A context manager.
+
+    Args:
+      path: directory of the store; made when missing.
+      columns: what each step holds; an existing store must have been made with the same.
+      capacity_steps, capacity_bytes: the oldest chunks go when either would be passed.
+      first_column: bool column, true at the first step of an episode; None: there are no episodes.
+      context_column: the column that windows read with context, or None.
+      map_bytes, map_bytes_max: size of LMDB's sparse map, and where it stops growing; None: by capacity.
+
+    Raises:
+      StorageError: the store has other columns, or is open elsewhere.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        columns: Sequence[Column],
+        *,
+        capacity_steps: int,
+        capacity_bytes: int,
+        first_column: str | None = "first",
+        context_column: str | None = "frames",
+        map_bytes: int | None = None,
+        map_bytes_max: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.columns = {c.name: Column(c.name, np.dtype(c.dtype).str, tuple(c.shape)) for c in columns}
+        for role, name in (("first_column", first_column), ("context_column", context_column)):
+            if name is not None and name not in self.columns:
+                raise StorageError(
+                    f"{self.path}: {role}={name!r} is not among the columns {list(self.columns)}; "
+                    f"name one of them, or set {role}=None"
+                )
+        if capacity_steps < 1 or capacity_bytes < 1:
+            raise StorageError(f"{self.path}: {capacity_steps=} and {capacity_bytes=} must be 1 or more")
+        self.capacity_steps, self.capacity_bytes = capacity_steps, capacity_bytes
+        self._first_column, self._context_column = first_column, context_column
+        self._pid, self._closed = os.getpid(), False
+        self._writing, self._indexing = threading.Lock(), threading.Lock()
+        self._drawn = self._redrawn = self._read_rows = 0
+        # Chunks take whole pages, twice their bytes at worst, and new pages come before old ones are free.
+        room = 3 * capacity_bytes + _MAP_SLACK if map_bytes is None else map_bytes
+        format_ = {
+            "version": _FORMAT,
+            "columns": [[c.name, c.dtype, list(c.shape)] for c in self.columns.values()],
+            "first": first_column,
+        }
+        self._log = ChunkLog(self.path, format_, room, 4 * room if map_bytes_max is None else map_bytes_max)
+        self._index = rebuilt_index(self._log)
+        _keep_freed_memory()
+
+    def __enter__(self) -> Replay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store. In a child that inherited it by fork this does nothing: it is the parent's."""
+        if not self._closed and os.getpid() == self._pid:
+            self._closed = True
+            self._log.close()
+
+    def sync(self) -> None:
+        """Wait until all appended groups are on disk: each second, and at checkpoints."""
+        self._check()
+        self._log.sync()
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """For each stream ever recorded, the step its next chunk starts at if nothing is to be lost."""
+        self._check()
+        with self._indexing:
+            return {stream: facts.end for stream, facts in self._index.streams.items()}
+
+    def append(self, chunks: Sequence[Chunk | tuple[int, int, Mapping[str, NDArray[Any]]]]) -> None:
+        """Store a group of chunks in one transaction: after a crash all of it is there, or nothing.
+
+        A chunk that starts where its stream ended goes on. A later start leaves a gap that no window crosses.
+
+        Raises:
+          StorageError: columns that do not fit, steps that are stored already, a group above the capacity.
+          DiskFullError: nothing of the group is stored; what was committed before is whole and readable.
+        """
+        self._check()
+        group = [Chunk(*chunk) for chunk in chunks]
+        for chunk in group:
+            check_columns(str(self.path), chunk, self.columns)
+        with self._writing:
+            facts = facts_after(str(self.path), group, self._index)
+            values = [encode(*chunk) for chunk in group]
+            entries = [
+                entry_of(chunk, len(value), self._first_column)
+                for chunk, value in zip(group, values, strict=True)
+            ]
+            self._commit(values, entries, facts)
+
+    def read(self, stream: int, start: int, stop: int, names: Sequence[str] | None = None) -> Batch:
+        """Read steps start..stop-1 of a stream: name -> (stop - start, ...).
+
+        Raises StorageError unless all of them are stored.
+        """
+        self._check()
+        chosen = [self._column(name) for name in (self.columns if names is None else names)]
+        out = {c.name: np.empty((stop - start, *c.shape), c.dtype) for c in chosen}
+        with self._indexing:
+            places = self._index.places(stream, start, stop) if start < stop else None
+        with self._log.reading() as get:
+            for place in places or ():
+                chunk = self._chunk(get(place.key), place, stream)
+                if chunk is None:
+                    places = None
+                    break
+                lo, hi = max(start, place.start), min(stop, place.stop)
+                for name, array in out.items():
+                    array[lo - start : hi - start] = chunk.column(name)[lo - place.start : hi - place.start]
+        if places is None:
+            raise StorageError(
+                f"{self.path}: stream {stream} does not hold all of steps {start} to {stop - 1}; "
+                f"stored of it: {self._held(stream)}"
+            )
+        with self._indexing:
+            self._read_rows += stop - start
+        return out
+
+    def sample_anchors(
+        self, rng: np.random.Generator, count: int, length: int, context: int
+    ) -> NDArray[np.int64]:
+        """Draw anchors uniformly from all legal ones, with replacement: (count, 2) of stream and step t.
+
+        (stream, t) is legal when steps t-context..t+length lie in one segment; context may be missing only
+        before the stream's very first step. Raises StorageError when no anchor is legal yet.
+        """
+        self._check()
+        with self._indexing:
+            return self._index.draw_anchors(rng, count, length, context)
+
+    def count_anchors(self, length: int, context: int) -> int:
+        """Count the legal anchors; 0 says that it is too early to draw."""
+        self._check()
+        with self._indexing:
+            return self._index.count_anchors(length, context)
+
+    def sample_episodes(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Draw episodes uniformly, with replacement: (count, 3) of stream, start, stop.
+
+        An episode counts while its first step is stored. One that is not finished, or that a gap cut off,
+        counts as far as it is stored, if that is 2 steps or more.
+        """
+        self._check()
+        with self._indexing:
+            return self._index.draw_episodes(rng, count)
+
+    def window_buffers(self, count: int, length: int, context: int) -> Batch:
+        """Make `out` for `windows`: reuse it, since fresh memory costs a page fault for each 4 KiB."""
+        return self._shape(length, context).buffers(count)
+
+    def windows(
+        self, anchors: NDArray[np.int64], length: int, context: int, out: Batch | None = None
+    ) -> Batch:
+        """Read the windows at `anchors` (B, 2) into `out`, or into new arrays.
+
+        Returns:
+          The context column: (B, context + length + 1, ...), steps t-context..t+length. Context that is not
+          of the episode of step t is zero: before the stream's first step, and before the last first
+          step up to t. The boundary column: (B, length + 1), steps t..t+length. Others: (B, length, ...).
+
+        Raises:
+          StorageError: an anchor is not legal, or its window was evicted; `out` then holds nothing of use.
+        """
+        self._check()
+        shape = self._shape(length, context)
+        out = shape.checked(out, len(anchors))
+        gone = self._fill(anchors, range(len(anchors)), shape, out)
+        if gone:
+            stream, t = (int(value) for value in anchors[gone[0]])
+            raise StorageError(
+                f"{self.path}: {len(gone)} of {len(anchors)} windows are not stored whole. The first: stream "
+                f"{stream}, step {t}, with {context} steps before and {length} after; stored of that stream: "
+                f"{self._held(stream)}. Evicted since they were drawn? draw_windows draws again"
+            )
+        return out
+
+    def draw_windows(
+        self, rng: np.random.Generator, count: int, length: int, context: int, out: Batch | None = None
+    ) -> tuple[NDArray[np.int64], Batch]:
+        """Draw anchors and read their windows; what was evicted in between is drawn again, and counted.
+
+        Returns:
+          The anchors (count, 2) that were read, and the windows as `windows` gives them.
+        """
+        anchors = self.sample_anchors(rng, count, length, context)
+        shape = self._shape(length, context)
+        out = shape.checked(out, count)
+        gone = self._fill(anchors, range(count), shape, out)
+        while gone:
+            with self._indexing:
+                self._redrawn += len(gone)
+                anchors[gone] = self._index.draw_anchors(rng, len(gone), length, context)
+            gone = self._fill(anchors, gone, shape, out)
+        return anchors, out
+
+    def statistics(self) -> Statistics:
+        """Count what the store holds and has done."""
+        self._check()
+        with self._indexing:
+            index = self._index
+            return Statistics(
+                chunks=len(index.keys),
+                steps=index.steps,
+                stored_bytes=index.size,
+                bytes_per_step=index.size / max(index.steps, 1),
+                fill=max(index.steps / self.capacity_steps, index.size / self.capacity_bytes),
+                appended_steps=index.appended,
+                evicted_steps=index.appended - index.steps,
+                drawn_windows=self._drawn,
+                redrawn_windows=self._redrawn,
+                read_rows=self._read_rows,
+                streams=len(index.streams),
+                segments=index.segments,
+                episodes=index.episodes,
+            )
+
+    def _check(self) -> None:
+        if os.getpid() != self._pid:
+            raise StorageError(
+                f"{self.path}: opened by process {self._pid} and used in {os.getpid()} after a fork, which "
+                "corrupts LMDB; open the store in the process that uses it"
+            )
+        if self._closed:
+            raise StorageError(f"{self.path}: the store is closed")
+
+    def _column(self, name: str) -> Column:
+        try:
+            return self.columns[name]
+        except KeyError:
+            raise StorageError(
+                f"{self.path}: no column {name!r}; the store has {list(self.columns)}"
+            ) from None
+
+    def _commit(
+        self, values: Sequence[bytes], entries: Sequence[Entry], facts: Mapping[int, StreamFacts]
+    ) -> None:
+        """Evict and insert in one transaction, then tell the index, which never runs ahead of the disk."""
+        index = self._index
+        size, steps = sum(map(len, values)), sum(entry.steps for entry in entries)
+        if steps > self.capacity_steps or size > self.capacity_bytes:
+            raise StorageError(
+                f"{self.path}: a group of {steps} steps and {size} bytes is more than the whole capacity, "
+                f"{self.capacity_steps} steps and {self.capacity_bytes} bytes; append less at a time"
+            )
+        while True:
+            evicted = index.keys[: index.excess(steps, size, self.capacity_steps, self.capacity_bytes)]
+            if self._log.write(evicted, index.keys.stop, values, entries, facts):
+                break
+            self._make_room()
+        with self._indexing:
+            for _ in evicted:
+                index.evict()
+            for entry in entries:
+                index.append(entry)
+
+    def _make_room(self) -> None:
+        """The map cannot grow: let an eighth of the chunks go, in a transaction of its own."""
+        oldest = self._index.keys[: len(self._index.keys) // 8 + 1]
+        if not oldest or not self._log.write(oldest, 0, (), (), {}):
+            raise StorageError(
+                f"{self.path}: LMDB's map is full with nothing left to evict; raise map_bytes_max"
+            )
+        with self._indexing:
+            for _ in oldest:
+                self._index.evict()
+
+    def _shape(self, length: int, context: int) -> WindowShape:
+        return WindowShape(
+            tuple(self.columns.values()), length, context, self._context_column, self._first_column
+        )
+
+    def _fill(
+        self, anchors: NDArray[np.int64], rows: Sequence[int], shape: WindowShape, out: Batch
+    ) -> list[int]:
+        """Read the windows of some rows into `out`; return the rows whose window is not stored."""
+        length, context = shape.length, shape.context
+        pairs = [(row, *anchors[row].tolist()) for row in rows]
+        with self._indexing:
+            found = [self._index.window(stream, t, length, context) for _, stream, t in pairs]
+            self._drawn += len(found)
+            self._read_rows += len(found) * (length + context + 1)
+        gone: list[int] = []
+        # The snapshot is younger than the look-up, so a chunk that it lacks has been evicted since.
+        with self._log.reading() as get:
+            for (row, stream, t), places in zip(pairs, found, strict=True):
+                chunks = [self._chunk(get(place.key), place, stream) for place in places or ()]
+                if places is None or None in chunks:
+                    gone.append(row)
+                    continue
+                shape.fill(out, row, t, [chunk for chunk in chunks if chunk is not None])
+        return gone
+
+    def _chunk(self, value: memoryview | None, place: Place, stream: int) -> StoredChunk | None:
+        if value is None:
+            return None
+        chunk = parse(value, f"{self.path}, chunk {place.key}")
+        if (chunk.stream, chunk.start, chunk.start + chunk.steps) != (stream, place.start, place.stop):
+            raise StorageError(
+                f"{self.path}, chunk {place.key}: holds stream {chunk.stream} from step {chunk.start}, the "
+                f"index says stream {stream} from step {place.start}; the store is damaged"
+            )
+        return chunk
+
+    def _held(self, stream: int) -> str:
+        with self._indexing:
+            stretches = [
+                f"{start} to {stop - 1}" for s, start, stop in self._index.stretches() if s == stream
+            ]
+        return ", ".join(stretches) or "nothing"
+
+
+def _keep_freed_memory() -> None:
+    """Make glibc keep freed blocks of a chunk's size: decoding takes 18 µs a chunk then, not 91.
+
+    Blocks above a threshold (128 KiB at first) go back to the kernel when freed, and page-fault anew at
+    each use. Freeing one such block raises the threshold to its size; the block itself is never touched.
+    """
+    block = bytes(4 << 20)
+    del block

@@ -1,0 +1,173 @@
+"""Replay beside a plain model: a deque of chunks, and legality written down as in the docstring."""
+
+import shutil
+import tempfile
+from collections import deque
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from flow.errors import StorageError
+from tests.storage.replay_steps import chunk, open_replay, steps_of, window_of
+
+
+class ReplayBesideDeque(RuleBasedStateMachine):
+    @initialize(capacity=st.integers(8, 60))
+    def begin(self, capacity):
+        self.folder = tempfile.mkdtemp()
+        self.capacity = capacity
+        self.chunks = deque()  # (stream, start, stop), oldest first
+        self.ends, self.births, self.appended = {}, {}, 0
+        self.firsts = {}  # stream -> all steps at which an episode ever began
+        self.replay = open_replay(self.folder, capacity)
+        self.seed = 0
+
+    @rule(
+        group=st.lists(
+            st.tuples(
+                st.integers(0, 2),
+                st.sampled_from([0, 0, 0, 0, 1, 3]),
+                st.lists(st.sampled_from([False] * 4 + [True]), min_size=1, max_size=6),
+            ),
+            max_size=4,
+        ),
+        birth=st.integers(0, 5),
+    )
+    def append(self, group, birth):
+        made, planned = [], []
+        ends, firsts = dict(self.ends), {s: list(f) for s, f in self.firsts.items()}
+        for stream, gap, flags in group:
+            start = ends.get(stream, birth) + (gap if stream in ends else 0)
+            stop = ends[stream] = start + len(flags)
+            firsts.setdefault(stream, []).extend(start + i for i, flag in enumerate(flags) if flag)
+            planned.append((stream, start, stop))
+            made.append(chunk(stream, start, stop, firsts[stream]))
+        if sum(stop - start for _, start, stop in planned) > self.capacity:
+            with pytest.raises(StorageError, match="more than the whole capacity"):
+                self.replay.append(made)
+            return
+        self.replay.append(made)
+        self.ends, self.firsts = ends, firsts
+        for stream, start, stop in planned:
+            self.births.setdefault(stream, start)
+            self.appended += stop - start
+            self.chunks.append((stream, start, stop))
+        while sum(stop - start for _, start, stop in self.chunks) > self.capacity:
+            self.chunks.popleft()
+
+    @rule(stream=st.integers(0, 2), back=st.integers(1, 4))
+    def overlapping_steps_are_refused(self, stream, back):
+        start = self.ends.get(stream, 0) - back
+        if start >= 0:
+            with pytest.raises(StorageError, match=f"stream {stream} is recorded up to step {start + back}"):
+                self.replay.append([chunk(stream, start, start + 2)])
+
+    @rule()
+    def reopen(self):
+        self.replay.close()
+        self.replay = open_replay(self.folder, self.capacity)
+
+    @rule(length=st.integers(1, 7), context=st.integers(0, 4))
+    def windows_are_the_models_and_only_legal_ones_are_drawn(self, length, context):
+        legal = self.legal(length, context)
+        assert self.replay.count_anchors(length, context) == len(legal)
+        self.seed += 1
+        rng = np.random.default_rng(self.seed)
+        if not legal:
+            with pytest.raises(StorageError, match="is stored yet"):
+                self.replay.sample_anchors(rng, 3, length, context)
+            return
+        drawn = self.replay.sample_anchors(rng, 8, length, context)
+        assert set(map(tuple, drawn.tolist())) <= legal
+        # All legal windows at once, into one buffer that holds rubbish before.
+        anchors = np.array(sorted(legal))
+        out = self.replay.window_buffers(len(anchors), length, context)
+        for array in out.values():
+            array.view(np.uint8)[:] = 201
+        found = self.replay.windows(anchors, length, context, out)
+        for row, (stream, t) in enumerate(anchors.tolist()):
+            expected = window_of(stream, t, length, context, self.births[stream], self.firsts[stream])
+            for name, array in expected.items():
+                np.testing.assert_array_equal(found[name][row], array, err_msg=f"{name} at {stream}, {t}")
+
+    @rule(stream=st.integers(0, 2), t=st.integers(0, 40), length=st.integers(1, 5), context=st.integers(0, 3))
+    def an_anchor_that_is_not_legal_is_refused(self, stream, t, length, context):
+        if (stream, t) not in self.legal(length, context):
+            with pytest.raises(StorageError, match=f"stream {stream}, step {t}, with {context} steps before"):
+                self.replay.windows(np.array([[stream, t]]), length, context)
+
+    @rule(stream=st.integers(0, 2), start=st.integers(0, 40), steps=st.integers(1, 12))
+    def reads_give_the_steps_or_say_that_they_are_not_stored(self, stream, start, steps):
+        if {(stream, t) for t in range(start, start + steps)} <= self.stored():
+            found = self.replay.read(stream, start, start + steps, ["step", "frames"])
+            expected = steps_of(stream, start, start + steps)
+            assert list(found) == ["step", "frames"]
+            for name, array in found.items():
+                np.testing.assert_array_equal(array, expected[name])
+        else:
+            with pytest.raises(StorageError, match=f"stream {stream} does not hold all of steps {start} to"):
+                self.replay.read(stream, start, start + steps)
+
+    @rule()
+    def episodes_are_the_models(self):
+        episodes = self.episodes()
+        assert self.replay.statistics().episodes == len(episodes)
+        if episodes:
+            drawn = self.replay.sample_episodes(np.random.default_rng(0), 60 * len(episodes))
+            # 60 draws an episode: one is missed once in e^60 / episodes.
+            assert set(map(tuple, drawn.tolist())) == episodes
+
+    @invariant()
+    def counts_agree(self):
+        if not hasattr(self, "replay"):
+            return
+        statistics = self.replay.statistics()
+        assert self.replay.ends == self.ends
+        assert statistics.chunks == len(self.chunks)
+        assert statistics.steps == len(self.stored())
+        assert statistics.appended_steps == self.appended
+        assert statistics.evicted_steps == self.appended - statistics.steps
+        assert statistics.segments == len(self.segments())
+
+    def teardown(self):
+        self.replay.close()
+        shutil.rmtree(self.folder)
+
+    def stored(self):
+        return {(stream, t) for stream, start, stop in self.chunks for t in range(start, stop)}
+
+    def segments(self):
+        """(stream, start, stop) of each stretch without a gap."""
+        stored = self.stored()
+        starts = sorted((s, t) for s, t in stored if (s, t - 1) not in stored)
+        stops = sorted((s, t + 1) for s, t in stored if (s, t + 1) not in stored)
+        return [(s, start, stop) for (s, start), (_, stop) in zip(starts, stops, strict=True)]
+
+    def legal(self, length, context):
+        """Every step of t-context..t+length is stored, or lies before the stream's stored first step."""
+        stored = self.stored()
+        return {
+            (s, t)
+            for s, t in stored
+            if all(
+                (s, at) in stored or (at < self.births[s] and (s, self.births[s]) in stored)
+                for at in range(t - context, t + length + 1)
+            )
+        }
+
+    def episodes(self):
+        found = set()
+        for stream, start, stop in self.segments():
+            firsts = [f for f in self.firsts.get(stream, []) if start <= f < stop]
+            found |= {(stream, a, b) for a, b in pairwise(firsts)}
+            if firsts and stop - firsts[-1] >= 2:
+                found.add((stream, firsts[-1], stop))
+        return found
+
+
+TestReplayBesideDeque = ReplayBesideDeque.TestCase
+TestReplayBesideDeque.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
