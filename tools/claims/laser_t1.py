@@ -23,7 +23,13 @@ NOISE = (0.3, 0.6, 1.0, 1.5, 2.0, 2.5, 3.0, 3.0, 3.0)  # of the nine behaviours'
 TRUST = (math.inf, 1.0, 0.3, 0.1, 0.03, 0.01)
 TRUST_WITHOUT_ONLINE = (math.inf, 1.0, 0.3, 0.1)  # below, whole states are left without data
 ALPHA = 1 / 8
-BANDIT = {0.0: 0.75, 1 / 8: 0.68, 0.24: 0.525, 0.26: 0.47, 1 / 2: 0.0}  # online share: final π of the worse action
+BANDIT = {
+    0.0: 0.75,
+    1 / 8: 0.68,
+    0.24: 0.525,
+    0.26: 0.47,
+    1 / 2: 0.0,
+}  # online share: final π of the worse action
 
 
 def main() -> int:
@@ -88,7 +94,12 @@ def garnets(count: int) -> dict[str, bool]:
     report.table(
         ["b", f"error at α={ALPHA}", "error at α=0", "replay rejected"],
         [
-            [f"{b}", _mean(online[b]), _mean(without[b]) if b in without else "-", f"{_average(rejected[b]):.0%}"]
+            [
+                f"{b}",
+                _mean(online[b]),
+                _mean(without[b]) if b in without else "-",
+                f"{_average(rejected[b]):.0%}",
+            ]
             for b in TRUST
         ],
     )
@@ -132,7 +143,9 @@ class Garnet:
         moves = torch.einsum("sa,sax->sx", policy, self.step)
         # A little restart, for a chain may have states it never leaves or never comes back to.
         moves = 0.999 * moves + 0.001 / STATES
-        system = torch.cat([(moves.T - torch.eye(STATES, dtype=torch.float64))[1:], torch.ones_like(moves[:1])])
+        system = torch.cat(
+            [(moves.T - torch.eye(STATES, dtype=torch.float64))[1:], torch.ones_like(moves[:1])]
+        )
         right = torch.zeros(STATES, dtype=torch.float64)
         right[-1] = 1.0
         return torch.linalg.solve(system, right)

@@ -17,7 +17,7 @@ import torch
 
 from nodes.algo.laser import laser_loss
 from tools.claims import report
-from tools.claims.catch import ACTIONS, DISCOUNT, Agent, Catch, Play, join, mean_return, pick, play, toward
+from tools.claims.catch import DISCOUNT, Agent, Catch, Play, Policy, join, mean_return, pick, play, toward
 
 BATCH, UPDATES = 32, 400
 PEAKED = math.log(0.96 / 0.02)  # in logits: 96 % on one of three actions
@@ -63,10 +63,12 @@ def own_replay(seeds: range, updates: int) -> dict[str, bool]:
     )
     gain = statistics.fmean(areas["own replay 7/8"]) - statistics.fmean(areas["online"])
     error = math.sqrt(sum(statistics.variance(area) / len(area) for area in areas.values()))
-    return {f"own replay saves data: area larger by 5 standard errors ({gain / error:.1f})": gain >= 5 * error}
+    return {
+        f"own replay saves data: area larger by 5 standard errors ({gain / error:.1f})": gain >= 5 * error
+    }
 
 
-def learn(seed: int, online: int, replayed: int, aliens: list | None, updates: int) -> list[float]:
+def learn(seed: int, online: int, replayed: int, aliens: list[Policy] | None, updates: int) -> list[float]:
     """Train one agent; its return every 20 updates, the last at the end.
 
     Args:
