@@ -10,9 +10,7 @@ from collections.abc import Sequence
 def ask(description: str) -> bool:
     """Read the command line; True for --quick."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer repetitions: does it run, not does it hold"
-    )
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions: a check that it runs")
     quick: bool = parser.parse_args().quick
     return quick
 
