@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -148,18 +149,20 @@ class Garnet:
         )
         right = torch.zeros(STATES, dtype=torch.float64)
         right[-1] = 1.0
-        return torch.linalg.solve(system, right)
+        visits: Tensor = torch.linalg.solve(system, right)
+        return visits
 
     def value(self, mass: Tensor) -> Tensor:
-        """Value of the policy proportional to mass (S, A); a state without mass is never updated and stays 0."""
+        """Value of the policy proportional to mass (S, A); a state without any is never updated, so 0."""
         total = mass.sum(-1, keepdim=True)
         policy = torch.where(total > 0, mass / total.clamp(min=1e-300), 0.0)
         moves = torch.einsum("sa,sax->sx", policy, self.step)
         gain = (policy * self.reward).sum(-1)
-        return torch.linalg.solve(torch.eye(STATES, dtype=torch.float64) - DISCOUNT * moves, gain)
+        value: Tensor = torch.linalg.solve(torch.eye(STATES, dtype=torch.float64) - DISCOUNT * moves, gain)
+        return value
 
     def error(self, alpha: float, b: float) -> float:
-        """RMSE of the V-trace fixed point to V^π, over the standard deviation of V^π; states as π sees them."""
+        """RMSE of the V-trace fixed point to V^π, over the standard deviation of V^π, over all states."""
         accepted = (self.mu_visits * (self.beta < b))[..., None] * torch.minimum(self.mu, self.pi)
         mass = alpha * self.visits[:, None] * self.pi + (1 - alpha) * accepted.mean(0)
         truth = self.value(self.pi)
@@ -180,7 +183,7 @@ def _mean(values: list[float]) -> str:
 
 
 def _falls(values: list[float]) -> bool:
-    return all(later <= earlier for earlier, later in zip(values, values[1:], strict=False))
+    return all(later <= earlier for earlier, later in pairwise(values))
 
 
 if __name__ == "__main__":

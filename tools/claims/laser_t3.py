@@ -46,7 +46,7 @@ CASES = {  # own share, b
     "b=0.03": (1 / 8, 0.03),
     "naive α=0": (0.0, math.inf),
 }
-BATCH, UPDATES = 32, 600
+BATCH, UPDATES = 32, 1200
 
 
 class Outcome(NamedTuple):
@@ -128,7 +128,8 @@ def _errors(critic: Agent, draw: torch.Generator, count: int = 2000) -> Tensor:
     board = states.view(count, ROWS, COLUMNS)
     paddle = board[:, -1].argmax(-1)
     ball = board[:, :-1].sum(1).argmax(-1)
-    return critic(states)[1] - true_values()[row, ball, paddle]
+    error: Tensor = critic(states)[1] - true_values()[row, ball, paddle]
+    return error
 
 
 @torch.no_grad()
