@@ -6,6 +6,7 @@ from flow.context import Live as Live
 from flow.message import Array as Array
 from flow.message import Message as Message
 from flow.message import Tensor as Tensor
+from flow.node import Names as Names
 from flow.node import NodeType as NodeType
 from flow.node import Range as Range
 from flow.node import node as node

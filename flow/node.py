@@ -9,11 +9,12 @@ is neither: the runtime hands it in. The function itself stays callable, so a te
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib
 import inspect
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar, overload
 
@@ -66,6 +67,28 @@ class Range:
 
 
 @dataclass(frozen=True)
+class Names:
+    """What a text setting may say, found when it is needed: `game: Annotated[str, Names(game_names, "a game")]`.
+
+    An empty list allows anything: what it would be read from is not installed here.
+    """
+
+    known: Callable[[], Sequence[str]]
+    what: str
+
+    def problem(self, value: str) -> str:
+        """Why a value is none of the names, with the nearest that are; "" if it is one."""
+        known = self.known()
+        if not known or value in known:
+            return ""
+        near = difflib.get_close_matches(value.lower().replace(" ", "_"), known, n=3)
+        hint = (
+            f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {len(known)}, such as {known[0]!r}"
+        )
+        return f"{value!r} is not {self.what}; {hint}"
+
+
+@dataclass(frozen=True)
 class Port:
     """A typed end of edges. messages: (M,) of a stream or a published value, (question, answer) of a call."""
 
@@ -95,6 +118,7 @@ class Setting:
     bounds: Range = field(default_factory=Range)
     choices: tuple[str, ...] = ()
     items: str = ""
+    names: Names | None = None
 
     @property
     def required(self) -> bool:
@@ -134,6 +158,8 @@ def _scalar(setting: Setting, kind: str, value: Any) -> Any:
         value = int(value)  # 2e6 is a float in TOML, and how people write a number of frames
     if type(value) is not wanted or (setting.choices and value not in setting.choices):
         raise SettingError(f"expected {setting}, found {value!r}")
+    if setting.names is not None and isinstance(value, str) and (problem := setting.names.problem(value)):
+        raise SettingError(problem)
     if isinstance(value, (int, float)) and not setting.bounds.holds(value):
         raise SettingError(f"expected {setting}, found {value!r}")
     return value
@@ -238,11 +264,13 @@ def _check_batchable(owner: str, port: Port) -> None:
 
 def _read_setting(owner: str, name: str, hint: Any, default: Any, doc: str) -> Setting:
     bounds, live, optional = Range(), False, False
+    names: Names | None = None
     if typing.get_origin(hint) is Live:
         live, hint = True, typing.get_args(hint)[0]
     if typing.get_origin(hint) is typing.Annotated:
         hint, *extras = typing.get_args(hint)
         bounds = next((extra for extra in extras if isinstance(extra, Range)), bounds)
+        names = next((extra for extra in extras if isinstance(extra, Names)), None)
     parts = [part for part in typing.get_args(hint) if part is not type(None)]
     if len(parts) < len(typing.get_args(hint)) and len(parts) == 1:
         optional, hint = True, parts[0]
@@ -252,6 +280,7 @@ def _read_setting(owner: str, name: str, hint: Any, default: Any, doc: str) -> S
         "live": live,
         "optional": optional,
         "bounds": bounds,
+        "names": names,
     }
     if typing.get_origin(hint) is Literal:
         setting = Setting(name, "choice", choices=typing.get_args(hint), **common)

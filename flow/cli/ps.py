@@ -66,11 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps([asdict(row) for row in rows], indent=1))
         return 0
     if not rows:
-        print(
-            "no run is alive"
-            if arguments.live
-            else "no run on this machine yet; start one: flow run graphs/…"
-        )
+        print("no run is alive" if arguments.live else "no run on this machine yet; start one: flow run graphs/…")
         return 0
     _print(rows)
     if hidden:
@@ -129,9 +125,7 @@ def _print(rows: list[Row]) -> None:
         for row in rows
     ]
     widths = [max(len(line[at]) for line in [header, *cells]) for at in range(len(header))]
-    lines = [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in cells
-    ]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in cells]
     head = "  ".join(f"{cell:<{width}}" for cell, width in zip(header, widths, strict=True))
     if not sys.stdout.isatty():
         print("\n".join(line.rstrip() for line in [head, *lines]))

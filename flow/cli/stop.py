@@ -33,12 +33,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "name", nargs="?", metavar="RUN", help="name, beginning of a name or directory; else the newest"
     )
-    parser.add_argument(
-        "--now", action="store_true", help="a second Ctrl-C: stop at once, lose what is under way"
-    )
-    parser.add_argument(
-        "--wait", type=float, default=600.0, metavar="S", help="give up after S seconds [%(default)g]"
-    )
+    parser.add_argument("--now", action="store_true", help="a second Ctrl-C: stop at once, lose what is under way")
+    parser.add_argument("--wait", type=float, default=600.0, metavar="S", help="give up after S seconds [%(default)g]")
     parser.set_defaults(run=run)
 
 

@@ -23,9 +23,7 @@ def chart(curve: Curve, width: int, height: int) -> list[str]:
     Returns:
       `height` lines, none wider than `width`; no lines when there is nothing to draw or no room.
     """
-    points = [
-        (one.x, one.mean, one.count) for one in curve.points if _drawable(one.x) and _drawable(one.mean)
-    ]
+    points = [(one.x, one.mean, one.count) for one in curve.points if _drawable(one.x) and _drawable(one.mean)]
     inner, rows = width - LABEL_WIDTH - 2, height - 2
     if not points or inner < 8 or rows < 2:
         return []
@@ -35,9 +33,7 @@ def chart(curve: Curve, width: int, height: int) -> list[str]:
     masks = _dots(columns, low, high, 4 * rows)
     lines = []
     for row in range(rows):
-        labels = {0: high, rows - 1: low} | (
-            {(rows - 1) // 2: (low + high) / 2} if rows % 2 and rows > 4 else {}
-        )
+        labels = {0: high, rows - 1: low} | ({(rows - 1) // 2: (low + high) / 2} if rows % 2 and rows > 4 else {})
         label = _label(labels[row], high - low) if row in labels else ""
         drawn = "".join(chr(0x2800 + mask) if mask else " " for mask in masks[row])
         lines.append(f"{label:>{LABEL_WIDTH}} {'┤' if row in labels else '│'}{drawn}".rstrip())

@@ -61,7 +61,4 @@ def _metrics(progress: Progress) -> list[str]:
                 last = f"± {real(series.spread)}, last {min(series.count, 100)} of {whole(series.count)}"
                 rows.append((name, real(series.mean), last))
     widths = [max((len(clean(row[at])) for row in rows), default=0) for at in range(2)]
-    return [
-        f"{clean(name):<{widths[0]}}  {value:>{widths[1]}}  {clean(more)}".rstrip()
-        for name, value, more in rows
-    ]
+    return [f"{clean(name):<{widths[0]}}  {value:>{widths[1]}}  {clean(more)}".rstrip() for name, value, more in rows]

@@ -236,14 +236,9 @@ def _nodes(progress: Progress, width: int, most: int) -> Table:
     for name, state, restarts, worker, text in shown:
         head = name == "node" and restarts == "restarts"
         cells = [name, state, str(restarts or "-"), worker if widths[3] else "", text]
-        styles = (
-            ["dim"] * 5 if head else ["", COLOURS.get(state, ""), "yellow" if restarts else "dim", "dim", ""]
-        )
+        styles = ["dim"] * 5 if head else ["", COLOURS.get(state, ""), "yellow" if restarts else "dim", "dim", ""]
         table.add_row(
-            *(
-                Text(clean(cell), style, overflow="ellipsis")
-                for cell, style in zip(cells, styles, strict=True)
-            )
+            *(Text(clean(cell), style, overflow="ellipsis") for cell, style in zip(cells, styles, strict=True))
         )
     if hidden:
         table.add_row(Text(last, "dim"))

@@ -89,9 +89,7 @@ def transitions(
       target is V of the true last observation, and that is what the row before it bootstraps from.
     """
     if len(first) != len(terminated) + 1:
-        raise ValueError(
-            f"first needs T+1 = {len(terminated) + 1} rows, one an observation; it has {len(first)}"
-        )
+        raise ValueError(f"first needs T+1 = {len(terminated) + 1} rows, one an observation; it has {len(first)}")
     return torch.where(terminated, 0.0, discount), ~first[1:]
 
 

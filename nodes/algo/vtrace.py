@@ -79,8 +79,7 @@ def _check_shapes(value: Tensor, bootstrap: Tensor, **others: Tensor) -> None:
     """Raise ValueError, naming the argument, unless all are (T, B) as value is and bootstrap is (B,)."""
     if value.ndim != 2 or bootstrap.shape != value.shape[1:]:
         raise ValueError(
-            f"value must be (T, B) and bootstrap (B,), but they are {tuple(value.shape)} and "
-            f"{tuple(bootstrap.shape)}"
+            f"value must be (T, B) and bootstrap (B,), but they are {tuple(value.shape)} and {tuple(bootstrap.shape)}"
         )
     for name, tensor in others.items():
         if tensor.shape != value.shape:

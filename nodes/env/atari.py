@@ -1,0 +1,203 @@
+"""Steps Atari games and cuts what happens into unrolls.
+
+              ╭──► policy ──► actions ──╮
+    lanes of a group                 emulator (C++ threads, off the GIL)
+              ╰──── observations ◄──────╯        every `steps` steps: trajectories ──►
+
+Lanes are stepped in groups, each by a task and a thread of its own: while one group waits for its answer another is
+stepped, so neither the emulator nor the policy idles.
+
+Preprocessing is the usual one (arXiv:1709.06009 without sticky actions): every 4th frame, the larger of the last two,
+grey, 84x84, four stacked; up to 30 no-ops at the start; ale-py does it in C++. Rewards are passed on unclipped.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import trio
+
+from flow import Array, Call, Context, Out, Range, compute, node
+from flow.errors import SettingError
+from nodes.algo.atari_scores import SCORES, human_normalised
+from nodes.atari_games import GAMES, require_game
+from nodes.messages import Actions, Observations, Trajectories
+
+if TYPE_CHECKING:
+    from ale_py.vector_env import AtariVectorEnv
+
+FRAME_SKIP = 4
+SIDE = 84
+CONTEXT = 3  # frames before an observation's own that its stack holds
+GROUPS = 2
+
+
+@node(needs=("ale_py",))
+async def actor(
+    policy: Call[Observations, Actions],
+    trajectories: Out[Trajectories],
+    context: Context,
+    *,
+    game: Annotated[str, GAMES],
+    lanes: Annotated[int, Range(2, 1024)] = 32,
+    steps: Annotated[int, Range(1, 1000)] = 20,
+    threads: Annotated[int, Range(1, 256)] = 1,
+    no_ops_max: Annotated[int, Range(0, 60)] = 30,
+    episode_frames_max: Annotated[int, Range(1)] = 108_000,
+    sticky: Annotated[float, Range(0, 1)] = 0.0,
+    life_loss_terminates: bool = True,
+) -> None:
+    """Play `lanes` copies of a game by a policy's advice, and send what happened in unrolls.
+
+    Args:
+      game: name of a ROM in ale-py, such as "pong".
+      lanes: copies of the game, stepped in two groups.
+      steps: actions in an unroll.
+      threads: C++ threads that step a group.
+      no_ops_max: an episode begins with 1 to so many actions that do nothing.
+      episode_frames_max: emulator frames after which an episode is cut short; 108 000 are 30 minutes.
+      sticky: probability that the emulator repeats the action before.
+      life_loss_terminates: a lost life counts as an end in `terminated`; the episode goes on all the same.
+    """
+    require_game(game)
+    if lanes % GROUPS:
+        raise SettingError(f"lanes={lanes} must be a multiple of {GROUPS}: lanes are stepped in {GROUPS} groups")
+    emulator: dict[str, object] = {
+        "num_threads": threads,
+        "noop_max": no_ops_max,
+        "max_num_frames_per_episode": episode_frames_max,
+        "repeat_action_probability": sticky,
+        "reward_clipping": False,
+    }
+    # Streams must be new in every start of a run directory, and in time order for whoever reads the store.
+    stream = time.time_ns() // 1_000_000 << 20 | context.replica * lanes % (1 << 20)
+    async with trio.open_nursery() as nursery:
+        for number in range(GROUPS):
+            size = lanes // GROUPS
+            group = Group(context, game, size, steps, number, stream + number * size, life_loss_terminates)
+            nursery.start_soon(group.play, policy, trajectories, emulator)
+
+
+@dataclass
+class Group:
+    """Lanes that are stepped together. first_lane and stream are those of its lane 0."""
+
+    context: Context
+    game: str
+    size: int
+    steps: int
+    number: int
+    stream: int
+    life_loss_terminates: bool
+    returns: Array = field(init=False)
+    lengths: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.returns = np.zeros(self.size, np.float64)
+        self.lengths = np.zeros(self.size, np.int64)
+        first = (self.context.replica * GROUPS + self.number) * self.size
+        self.lane_ids = np.arange(first, first + self.size)
+
+    async def play(
+        self, policy: Call[Observations, Actions], trajectories: Out[Trajectories], emulator: dict[str, object]
+    ) -> None:
+        """Play until cancelled."""
+        thread = f"group {self.number}"
+        env = await compute(self._open, emulator, thread=thread)
+        seed = self.context.seed + 1000 * self.number + 7919 * self.context.incarnation
+        stacks, info = await compute(lambda: env.reset(seed=seed % (1 << 31)), thread=thread)
+        observations = Observations(
+            stacks,
+            np.zeros(self.size, np.float32),
+            np.zeros(self.size, np.int64),
+            np.ones(self.size, bool),
+            self.lane_ids,
+        )
+        over = np.zeros(self.size, bool)
+        lives = info["lives"]
+        step = 0
+        while True:
+            unroll = Unroll(self.size, self.steps, observations, step)
+            for t in range(self.steps):
+                answer = await policy(observations)
+                stacks, rewards, terminated, truncated, info = await compute(env.step, answer.actions, thread=thread)
+                # The emulator ignores the action after an end, and what comes of it is a first observation.
+                first, over = over, terminated | truncated
+                rewards = np.where(first, 0, rewards).astype(np.float32)
+                died = (info["lives"] < lives) & ~first if self.life_loss_terminates else np.zeros(self.size, bool)
+                lives = info["lives"]
+                last_actions = np.where(first, 0, answer.actions)
+                observations = Observations(stacks, rewards, last_actions, first, self.lane_ids)
+                unroll.add(t, answer, observations, (terminated | died) & ~first)
+                self._count(rewards, first, over)
+            step += self.steps
+            await trajectories.send(unroll.finished(self.stream))
+
+    def _open(self, emulator: dict[str, object]) -> AtariVectorEnv:
+        from ale_py.vector_env import AtariVectorEnv  # heavy, and this worker has it imported already
+
+        return AtariVectorEnv(self.game, self.size, **emulator)  # type: ignore[arg-type]
+
+    def _count(self, rewards: Array, first: Array, over: Array) -> None:
+        metrics = self.context.metrics
+        metrics.count("frames", int((~first).sum()) * FRAME_SKIP)
+        self.returns += rewards
+        self.lengths += ~first
+        for lane in np.flatnonzero(over):
+            score = float(self.returns[lane])
+            metrics.count("episodes")
+            metrics.record("episode_return", score)
+            metrics.record("episode_steps", float(self.lengths[lane]))
+            if self.game in SCORES:
+                metrics.record("human_normalised", human_normalised(self.game, score))
+            self.returns[lane] = self.lengths[lane] = 0
+
+
+class Unroll:
+    """An unroll being filled; see Trajectories for what each array holds."""
+
+    def __init__(self, lanes: int, steps: int, observations: Observations, start: int) -> None:
+        self.start = start
+        self.began = observations
+        self.frames = np.empty((lanes, CONTEXT + steps + 1, SIDE, SIDE), np.uint8)
+        self.frames[:, : CONTEXT + 1] = observations.stacks
+        self.first = np.empty((lanes, steps + 1), bool)
+        self.first[:, 0] = observations.first
+        self.actions = np.empty((lanes, steps), np.uint8)
+        self.rewards = np.empty((lanes, steps), np.float32)
+        self.terminated = np.empty((lanes, steps), bool)
+        self.logits: list[Array] = []
+        self.cores: Array | None = None
+        self.version = -1
+
+    def add(self, t: int, answer: Actions, then: Observations, terminated: Array) -> None:
+        """Step t: the action that was answered, and what came of it."""
+        if t == 0:
+            self.cores, self.version = answer.cores, answer.version
+        self.actions[:, t] = answer.actions
+        self.logits.append(answer.logits)
+        self.rewards[:, t] = then.last_rewards
+        self.terminated[:, t] = terminated
+        self.frames[:, CONTEXT + 1 + t] = then.stacks[:, CONTEXT]
+        self.first[:, t + 1] = then.first
+
+    def finished(self, stream: int) -> Trajectories:
+        lanes = len(self.first)
+        assert self.cores is not None
+        return Trajectories(
+            self.frames,
+            self.first,
+            self.actions,
+            self.rewards,
+            self.terminated,
+            np.stack(self.logits, axis=1),
+            self.began.last_rewards,
+            self.began.last_actions,
+            self.cores,
+            np.full(lanes, self.version, np.int64),
+            stream + np.arange(lanes),
+            np.full(lanes, self.start, np.int64),
+        )

@@ -1,0 +1,224 @@
+"""LASER's learner: V-trace with a trust region on a mix of online and replayed unrolls (arXiv:1909.11583).
+
+online ───────╮
+              ├─► batch ──► update ──► weights, version by version
+replayed ─────╯
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from flow import Context, In, Live, Publish, Range, Saved, compute, node
+from flow.errors import SettingError
+from nodes.atari_games import GAMES, action_count
+from nodes.learn.mixing import Pile, joined
+from nodes.messages import Trajectories, Weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from nodes.algo.laser import Statistics
+
+FRAME_SKIP = 4
+
+
+@dataclass
+class Progress:
+    """How far a learner is; kept in checkpoints."""
+
+    updates: int = 0
+    online_steps: int = 0
+    learned_steps: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an update does; see `learner` for each."""
+
+    discount: float
+    trust: float
+    value_cost: float
+    reward_max: float
+    gradient_norm_max: float
+
+
+@node(needs=("torch", "ale_py"))
+async def learner(
+    online: In[Trajectories],
+    replayed: In[Trajectories],
+    weights: Publish[Weights],
+    context: Context,
+    saved: Saved,
+    *,
+    game: Annotated[str, GAMES],
+    network: Literal["small", "impala"] = "small",
+    device: str = "auto",
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    batch: Annotated[int, Range(1, 65536)] = 32,
+    replay_share: Annotated[float, Range(0, 0.99)] = 0.5,
+    optimiser: Literal["rmsprop", "adam"] = "rmsprop",
+    learning_rate: Live[Annotated[float, Range(0, 1)]],
+    anneal_frames: Annotated[int, Range(0)] = 0,
+    epsilon: Annotated[float, Range(0, 1)] = 0.01,
+    entropy_cost: Live[Annotated[float, Range(0, 1)]],
+    value_cost: Annotated[float, Range(0)] = 0.5,
+    discount: Annotated[float, Range(0, 1)] = 0.99,
+    trust: Annotated[float, Range(0)] = 0.3,
+    reward_max: Annotated[float, Range(0)] = 1.0,
+    gradient_norm_max: Annotated[float, Range(0)] = 40.0,
+) -> None:
+    """Learn a policy and its value from online and replayed unrolls, and publish the weights after each update.
+
+    Args:
+      game: fixes how many actions there are.
+      network: which architecture.
+      device: where it learns.
+      precision: of the convolutions; "auto" is bfloat16 where the device computes in it.
+      batch: unrolls in an update.
+      replay_share: of them, how many are replayed; until the first sample comes, none are.
+      optimiser: RMSProp (decay 0.99, as in the paper) or Adam.
+      learning_rate: at the start.
+      anneal_frames: emulator frames over which it falls to 0 in a straight line; 0 keeps it.
+      epsilon: of the optimiser, added outside the root.
+      entropy_cost: c_H, on the online part alone.
+      value_cost: c_v.
+      discount: γ.
+      trust: b of the trust region; a replayed state counts while the policy's KL to what it can learn there is less.
+      reward_max: rewards are clipped to ± this.
+      gradient_norm_max: the gradient is scaled down to this norm.
+    """
+    share = round(batch * replay_share)
+    if share == batch:
+        raise SettingError(f"replay_share={replay_share} of batch={batch} leaves no online unroll; lower it")
+    recipe = Recipe(discount, trust or math.inf, value_cost, reward_max, gradient_norm_max)
+    student = await compute(Student, game, network, device, precision, optimiser, epsilon, recipe, context.seed)
+    saved.keep("network", student.network)
+    saved.keep("optimiser", student.optimiser)
+    progress = saved.keep("progress", Progress())
+    await weights.publish(student.weights(), progress.updates)
+    fresh, old = Pile(), Pile()
+    began = False
+    async for unrolls in online:
+        fresh.add(unrolls)
+        while fresh.unrolls >= batch - share:
+            began = began or share == 0 or _has_begun(replayed, old)
+            if began and not await _fill(old, replayed, share):
+                return
+            pieces = fresh.take(batch - share)
+            count = sum(len(piece.actions) for piece in pieces)
+            mixed = joined([*pieces, *(old.take(share) if began else [])])
+            left = max(1 - FRAME_SKIP * progress.online_steps / anneal_frames, 0) if anneal_frames else 1.0
+            statistics = await compute(student.update, mixed, count, learning_rate.value * left, entropy_cost.value)
+            _note(progress, context, mixed, count, statistics)
+            await weights.publish(student.weights(), progress.updates)
+
+
+def _has_begun(replayed: In[Trajectories], old: Pile) -> bool:
+    """Whether replay has enough to send; till then nobody waits for it, since it waits for more to be inserted."""
+    sample = replayed.receive_nowait()
+    if sample is not None:
+        old.add(sample)
+    return sample is not None
+
+
+async def _fill(old: Pile, replayed: In[Trajectories], share: int) -> bool:
+    """Wait for enough replayed unrolls; False when no more will come."""
+    while old.unrolls < share:
+        async for sample in replayed:
+            old.add(sample)
+            break
+        else:
+            return False
+    return True
+
+
+def _note(progress: Progress, context: Context, mixed: Trajectories, online: int, statistics: Statistics) -> None:
+    """Write down what an update did."""
+    lag = progress.updates - mixed.versions[:online].mean()
+    steps = mixed.actions.shape[1]
+    progress.updates += 1
+    progress.online_steps += online * steps
+    progress.learned_steps += mixed.actions.size
+    metrics = context.metrics
+    metrics.count("updates")
+    metrics.count("learned_steps", mixed.actions.size)
+    metrics.gauge("policy_lag", float(lag))
+    if online < len(mixed.versions):
+        metrics.gauge("replay_age", float(progress.updates - mixed.versions[online:].mean()))
+    for name, value in statistics._asdict().items():
+        metrics.record(name, float(value))
+
+
+class Student:
+    """The network, its optimiser, and one update of it."""
+
+    def __init__(
+        self,
+        game: str,
+        network: str,
+        device: str,
+        precision: str,
+        optimiser: str,
+        epsilon: float,
+        recipe: Recipe,
+        seed: int,
+    ) -> None:
+        import torch  # this worker has it imported already; others never do
+
+        from nodes.nets.device import choose_device, computes_in_bf16
+        from nodes.nets.interface import build
+
+        self.device = choose_device(device)
+        self.recipe = recipe
+        bf16 = computes_in_bf16(self.device) if precision == "auto" else precision == "bfloat16"
+        torch.manual_seed(seed)
+        module: Any = build(network, action_count(game), bf16=bf16)
+        self.network = module.to(self.device)
+        parameters = self.network.parameters()
+        self.optimiser: torch.optim.Optimizer = (
+            torch.optim.RMSprop(parameters, alpha=0.99, eps=epsilon)
+            if optimiser == "rmsprop"
+            else torch.optim.Adam(parameters, eps=epsilon)
+        )
+        self._stacks: torch.Tensor | None = None
+
+    def weights(self) -> Weights:
+        from nodes.nets.weights import weights_of
+
+        return Weights(weights_of(self.network))
+
+    def update(self, unrolls: Trajectories, online: int, learning_rate: float, entropy_cost: float) -> Statistics:
+        """One step on unrolls of which the first `online` are fresh."""
+        import torch
+
+        from nodes.algo.laser import laser_loss
+        from nodes.learn.inputs import loss_inputs, network_inputs
+        from nodes.nets.weights import tensor_of
+
+        lanes, steps = unrolls.actions.shape
+        shape = (steps + 1, lanes, 4, *unrolls.frames.shape[2:])
+        if self._stacks is None or tuple(self._stacks.shape) != shape:
+            self._stacks = torch.empty(shape, dtype=torch.uint8, device=self.device)
+        inputs = network_inputs(unrolls, self.device, self._stacks)
+        fresh = torch.arange(lanes, device=self.device) < online
+        cores = tensor_of(unrolls.cores, self.device)
+        answer = self.network(*inputs, cores)
+        loss = laser_loss(
+            answer.logits,
+            answer.value,
+            loss_inputs(unrolls, fresh, self.device, self.recipe.reward_max),
+            discount=self.recipe.discount,
+            trust=self.recipe.trust,
+            value_cost=self.recipe.value_cost,
+            entropy_cost=entropy_cost,
+        )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_norm_max)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate
+        self.optimiser.step()
+        return loss.statistics
