@@ -76,6 +76,13 @@ class AtRest:
                 act()
 
 
+def first_cause(error: BaseException) -> BaseException:
+    """The first error of a group, which is what a nursery raises."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 @dataclass
 class Host:
     """One node replica in its worker.
@@ -118,8 +125,9 @@ class Host:
             with self.scope:
                 await self.type.function(*ports.values(), **self._keywords())
         except Exception as error:
-            self.cause = f"{type(error).__name__}: {error}"
-            self.failed_for_good = isinstance(error, _FOR_GOOD)
+            first = first_cause(error)
+            self.cause = f"{type(first).__name__}: {first}"
+            self.failed_for_good = isinstance(first, _FOR_GOOD)
             error.add_note(f"in node {self.plan.name}, replica {self.plan.replica}, start {incarnation}")
             self.page.set_state("failed")
             self.page.set_text(self.cause)
@@ -131,6 +139,12 @@ class Host:
         finally:
             self.running = False
             threads.stop()
+
+    def abandon(self) -> None:
+        """The node failed and will not be started again: its receivers are told that no more comes."""
+        if not self.running and not self.ended:
+            self._finish(self.assembly.ports(self.plan, self.rest))
+            self.page.set_state("failed")
 
     def _finish(self, ports: dict[str, Any]) -> None:
         self.ended = True

@@ -235,7 +235,8 @@ class Supervisor:
             return
         self.log.warning(key, f"failed: {words['cause']}; starting it again in {delay:.1f} s")
         await trio.sleep(delay)
-        await self._start_node(process, key)
+        if not self.finishing.is_set():
+            await self._start_node(process, key)
 
     async def _tell(self, process: Process, **words: object) -> None:
         try:

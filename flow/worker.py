@@ -113,7 +113,7 @@ class Worker:
                 case "peer":
                     self.hub.peer_restarted(words["worker"], Path(words["inbox"]), words["epoch"])
                 case "drain":
-                    self._drain()
+                    await self._drain()
                 case "checkpoint":
                     nursery.start_soon(self._checkpoint, words)
                 case "stop":
@@ -121,10 +121,14 @@ class Worker:
                         host.scope.cancel()
                     return
 
-    def _drain(self) -> None:
+    async def _drain(self) -> None:
+        """End the sources; the others end when their inputs have. Who failed is not started again."""
         for host in self.hosts.values():
-            if host.is_source:
+            if host.running and host.is_source:
                 host.scope.cancel()
+            elif not host.running and not host.ended:
+                host.abandon()
+                await self.line.say(say="ended", node=host.plan.key)
 
     async def _start(self, words: Words) -> None:
         host = self.hosts[words["node"]]

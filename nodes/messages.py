@@ -10,25 +10,25 @@ from flow import Array, Message
 class Observations(Message, repeatable=True):
     """What a group of lanes sees now, and how each got there."""
 
-    stacks: UInt8[Array, "lanes 4 84 84"]
+    stacks: UInt8[Array, "rows 4 84 84"]
     """The last four grey frames, oldest first; black from before the episode."""
-    last_rewards: Float32[Array, "lanes"]
+    last_rewards: Float32[Array, "rows"]
     """What the step into this observation gave, unclipped; 0 at a first observation."""
-    last_actions: Int64[Array, "lanes"]
+    last_actions: Int64[Array, "rows"]
     """The action of that step; 0 at a first observation."""
-    first: Bool[Array, "lanes"]
+    first: Bool[Array, "rows"]
     """This is the first observation of an episode."""
-    lane_ids: Int64[Array, "lanes"]
+    lane_ids: Int64[Array, "rows"]
     """Which lane of all lanes of the graph; a policy with memory keeps it by lane."""
 
 
 class Actions(Message):
     """What to do in each lane, and what the policy thought."""
 
-    actions: Int64[Array, "lanes"]
-    logits: Float32[Array, "lanes actions"]
+    actions: Int64[Array, "rows"]
+    logits: Float32[Array, "rows actions"]
     """Of the policy that drew the action."""
-    cores: Float32[Array, "lanes core"]
+    cores: Float32[Array, "rows core"]
     """The policy's memory before this observation; no columns if it has none."""
     version: int
     """Of the weights."""
@@ -42,26 +42,26 @@ class Trajectories(Message):
     observation is the first of the next episode: a row that leads into a first observation is no transition.
     """
 
-    frames: UInt8[Array, "lanes steps+4 84 84"]
-    first: Bool[Array, "lanes steps+1"]
+    frames: UInt8[Array, "rows steps+4 84 84"]
+    first: Bool[Array, "rows steps+1"]
     """Observation t is the first of an episode."""
-    actions: UInt8[Array, "lanes steps"]
-    rewards: Float32[Array, "lanes steps"]
+    actions: UInt8[Array, "rows steps"]
+    rewards: Float32[Array, "rows steps"]
     """Unclipped."""
-    terminated: Bool[Array, "lanes steps"]
+    terminated: Bool[Array, "rows steps"]
     """Nothing follows the step: the game was over, or a life was lost where that counts. A time limit does not."""
-    logits: Float32[Array, "lanes steps actions"]
+    logits: Float32[Array, "rows steps actions"]
     """Of the policy that acted."""
-    last_rewards: Float32[Array, "lanes"]
+    last_rewards: Float32[Array, "rows"]
     """As in Observations, of observation 0."""
-    last_actions: Int64[Array, "lanes"]
-    cores: Float32[Array, "lanes core"]
+    last_actions: Int64[Array, "rows"]
+    cores: Float32[Array, "rows core"]
     """The memory of the policy before observation 0."""
-    versions: Int64[Array, "lanes"]
+    versions: Int64[Array, "rows"]
     """Of the weights that acted at observation 0."""
-    streams: Int64[Array, "lanes"]
+    streams: Int64[Array, "rows"]
     """Which lane of which start of which actor; unique in a run directory."""
-    starts: Int64[Array, "lanes"]
+    starts: Int64[Array, "rows"]
     """Which step of its stream observation 0 is."""
 
 
