@@ -88,6 +88,7 @@ class Supervisor:
         self.checkpoint = self.resume_from
         self.how, self.cause = "", ""
         self.stopping = False
+        self.interrupted = trio.Event()  # set by the first Ctrl-C
         self.finishing = trio.Event()  # something decided that the run ends
         self.changed = trio.lowlevel.ParkingLot()  # a node ended or a worker went
         self.replies: dict[int, dict[str, Words | None]] = {}
@@ -102,6 +103,7 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
             nursery.start_soon(self._watch)
+            nursery.start_soon(self._stop_when_interrupted)
             nursery.start_soon(self._checkpoint_now_and_then)
             for needs, modules in self.modules.items():
                 self.servers[needs] = ForkServer(modules)
@@ -125,6 +127,11 @@ class Supervisor:
         """End every process of the run now. Safe in a signal handler."""
         for server in self.servers.values():
             os.kill(server.pid, signal.SIGKILL)
+
+    async def _stop_when_interrupted(self) -> None:
+        await self.interrupted.wait()
+        self.log.info("", "interrupted: draining, a second Ctrl-C stops at once")
+        self.finish("stopped")
 
     # Workers
 
