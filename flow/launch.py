@@ -27,10 +27,10 @@ from flow.plan import Plan, make_plan
 from flow.progress import Progress
 from flow.run_directory import RunDirectory
 from flow.supervisor import Options, Outcome, Supervisor
-from flow.view.terminal import View, make_view
 from flow.view.curve import draw_curve
 from flow.view.summary import summary
 from flow.view.tensorboard import MetricsWriter, read_curves
+from flow.view.terminal import View, make_view
 
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 _SHOW_CURSOR = "\x1b[?25h"
