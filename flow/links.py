@@ -37,7 +37,7 @@ class CallRoute(Protocol):
 class NewestRoute(Protocol):
     """A carrier's way from a publisher's link to a reader's mailbox."""
 
-    def newest(self, version: int, message: Message) -> None: ...
+    def newest(self, generation: int, version: int, message: Message) -> None: ...
     def end(self, sequence: int) -> None: ...
 
 
@@ -162,7 +162,10 @@ class CallLink:
 
 @dataclass
 class NewestLink:
-    """Sends published values, one at a time: while one is under way only the newest after it is kept."""
+    """Sends published values, one at a time: while one is under way only the newest after it is kept.
+
+    generation: how often the publishing node was started in this worker.
+    """
 
     number: int
     route: NewestRoute
@@ -170,6 +173,7 @@ class NewestLink:
     sent: tuple[int, Message] | None = None
     under_way: bool = False
     next: tuple[int, Message] | None = None
+    generation: int = 0
     ended: bool = False
 
     def publish(self, version: int, message: Message, size: int) -> None:
@@ -184,7 +188,7 @@ class NewestLink:
     def _send(self, version: int, message: Message) -> None:
         self.under_way = True
         self.sent = (version, message)
-        self.route.newest(version, message)
+        self.route.newest(self.generation, version, message)
 
     def seen(self) -> None:
         self.under_way = False

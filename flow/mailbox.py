@@ -130,19 +130,25 @@ class QuestionMailbox:
 
 @dataclass
 class NewestMailbox:
-    """The newest value of a `Latest` port; -1 is the version of none."""
+    """The newest value of a `Latest` port; -1 is the version of none.
+
+    generation: which start of the publisher it came from. One that goes on from an older checkpoint begins with
+    versions that were seen before, and they count.
+    """
 
     tally: Tally = field(default_factory=Tally)
     newest: Message | None = None
     version: int = -1
+    generation: int = -1
     ended: bool = False
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
-    def put(self, message: Message, version: int, size: int) -> None:
-        """A value arrived. One that is not newer than what is here is dropped: two publishers' ends may cross."""
-        if version < self.version:
+    def put(self, message: Message, version: int, size: int, generation: int) -> None:
+        """A value arrived. One older than what is here is dropped: two publishers' values may cross."""
+        if version < self.version and generation <= self.generation:
             self.tally.dropped.add()
             return
+        self.generation = generation
         self.tally.add(size)
         self.newest, self.version = message, version
         self._arrival.unpark_all()
@@ -152,7 +158,9 @@ class NewestMailbox:
         self._arrival.unpark_all()
 
     def reopen(self, link: int) -> None:
+        """The publisher's worker was started again."""
         self.ended = False
+        self.generation = -1
 
     async def wait(self, newer_than: int) -> Message:
         """The newest value once it is newer than a version. Raises `trio.EndOfChannel` when there will be none."""

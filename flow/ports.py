@@ -208,6 +208,8 @@ class Publish(Generic[M]):
     def __init__(self, spec: PortSpec, links: Sequence[NewestLink]) -> None:
         self._spec = spec
         self._links = list(links)
+        for link in self._links:  # a port is made at each start of its node
+            link.generation += 1
 
     async def publish(self, message: M, version: int) -> None:
         """Make this the newest value. Never waits for a reader.

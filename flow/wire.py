@@ -44,7 +44,7 @@ class Kind(IntEnum):
     QUESTION = 3  # of a call [request]
     ANSWER = 4  # of a call [request]
     FAILURE = 5  # a call will not be answered, since its server was restarted [request]
-    NEWEST = 6  # a published value [version]
+    NEWEST = 6  # a published value [version]; the sequence field holds the publisher's generation
     SEEN = 7  # the receiver has the published value [version]
 
 

@@ -56,9 +56,9 @@ class NewestRoute:
     mailbox: NewestMailbox
     link: NewestLink | None = None
 
-    def newest(self, version: int, message: Message) -> None:
+    def newest(self, generation: int, version: int, message: Message) -> None:
         assert self.link is not None
-        self.mailbox.put(message, version, size_in_bytes(message))
+        self.mailbox.put(message, version, size_in_bytes(message), generation)
         self.link.seen()
 
     def end(self, sequence: int) -> None:

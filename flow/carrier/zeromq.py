@@ -253,7 +253,7 @@ class Hub:
             self._deliver_question(received, received.mailbox, envelope)
         else:
             assert envelope.message is not None
-            received.mailbox.put(envelope.message, envelope.number, envelope.size)
+            received.mailbox.put(envelope.message, envelope.number, envelope.size, envelope.sequence)
             seen, _ = wire.encode(Kind.SEEN, envelope.link, 0, self.epoch, envelope.number)
             received.peer.reply(received.epoch, seen)
 
@@ -358,8 +358,8 @@ class Route:
     def question(self, request: int, question: Message) -> None:
         self.peer.post(wire.encode(Kind.QUESTION, self.link, 0, self.hub.epoch, request, question)[0])
 
-    def newest(self, version: int, message: Message) -> None:
-        self.peer.post(wire.encode(Kind.NEWEST, self.link, 0, self.hub.epoch, version, message)[0])
+    def newest(self, generation: int, version: int, message: Message) -> None:
+        self.peer.post(wire.encode(Kind.NEWEST, self.link, generation, self.hub.epoch, version, message)[0])
 
     def end(self, sequence: int) -> None:
         self.peer.post(wire.encode(Kind.END, self.link, sequence, self.hub.epoch, sequence)[0])
