@@ -16,12 +16,16 @@ from flow.errors import FlowError
 # The commands in the order that `flow --help` lists them: the module of each. Only the one asked for is imported,
 # so that each starts as fast as what it needs.
 COMMANDS = {
+    "run": "flow.cli.run",
     "check": "flow.cli.check",
     "draw": "flow.cli.draw",
     "nodes": "flow.cli.nodes",
     "schema": "flow.cli.schema",
+    "ps": "flow.cli.ps",
+    "stop": "flow.cli.stop",
 }
-EXAMPLE = """example:
+EXAMPLE = """examples:
+  flow run graphs/laser_atari.toml
   flow check graphs/*.toml
   flow draw graphs/laser_atari.toml -o laser.svg
 """
