@@ -131,6 +131,9 @@ class Assembly:
 
     def node_failed(self, node: NodePlan) -> None:
         """Whoever waits for an answer of this node is told that there will be none."""
-        for end, mailbox in self.mailboxes.items():
-            if end[:2] == (node.name, node.replica) and isinstance(mailbox, QuestionMailbox):
+        for mailbox in self.mailboxes_of(node):
+            if isinstance(mailbox, QuestionMailbox):
                 mailbox.fail_all()
+
+    def mailboxes_of(self, node: NodePlan) -> list[Mailbox]:
+        return [mailbox for end, mailbox in self.mailboxes.items() if end[:2] == (node.name, node.replica)]

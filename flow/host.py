@@ -154,6 +154,8 @@ class Host:
         for port in ports.values():
             if hasattr(port, "end"):
                 port.end()
+        for mailbox in self.assembly.mailboxes_of(self.plan):
+            mailbox.close()
         self.page.set_state("ended")
 
     def _keywords(self) -> dict[str, Any]:

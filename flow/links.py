@@ -124,8 +124,8 @@ class CallLink:
             self.tally.waited(trio.current_time() - began)
         if pending.answer is None:
             raise PeerRestarted(
-                f"the server was restarted before it answered a {type(question).__name__}; declare that message "
-                "with `repeatable=True` if asking twice does no harm"
+                f"the server ended or was restarted before it answered a {type(question).__name__}; if asking twice does "
+                "no harm, declare that message with `repeatable=True`, and a restart goes unnoticed"
             )
         return pending.answer
 
@@ -137,12 +137,12 @@ class CallLink:
         pending.answer = answer
         pending.done.set()
 
-    def failure(self, request: int) -> None:
-        """The server died with this request: ask again where that does no harm."""
+    def failure(self, request: int, for_good: bool = False) -> None:
+        """The server died with this request: ask again where that does no harm, unless it ended for good."""
         pending = self.pending.get(request)
         if pending is None or pending.done.is_set():
             return
-        if pending.question.repeatable:
+        if pending.question.repeatable and not for_good:
             self.tally.add(0)
             self.route.question(request, pending.question)
         else:

@@ -20,6 +20,10 @@ Taken = Callable[[int, int], None]
 """Told how many messages of how many bytes a node took in hand: the carrier returns that much credit."""
 
 
+Fail = Callable[[bool], None]
+"""Told that a question will not be answered; true if asking again is no use, since the server ended."""
+
+
 @dataclass
 class StreamMailbox:
     """Messages of all producers of an `In` port, in order of arrival; each producer's are in its own order."""
@@ -28,9 +32,22 @@ class StreamMailbox:
     tally: Tally = field(default_factory=Tally)
     waiting: deque[tuple[Message, int, Taken]] = field(default_factory=deque)
     ended: set[int] = field(default_factory=set)
+    closed: bool = False
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
+    def close(self) -> None:
+        """The node ended and will take no more: what waits and what still comes is dropped, so that no sender waits."""
+        self.closed = True
+        while self.waiting:
+            _, size, taken = self.waiting.popleft()
+            self.tally.dropped.add()
+            taken(1, size)
+
     def put(self, message: Message, size: int, taken: Taken) -> None:
+        if self.closed:
+            self.tally.dropped.add()
+            taken(1, size)
+            return
         self.waiting.append((message, size, taken))
         self._arrival.unpark()
 
@@ -76,8 +93,9 @@ class QuestionMailbox:
     callers: int
     tally: Tally = field(default_factory=Tally)
     gathering: Gathering[Message, Message] = field(default_factory=Gathering)
-    unanswered: dict[tuple[int, int], Callable[[], None]] = field(default_factory=dict)
+    unanswered: dict[tuple[int, int], Fail] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
+    closed: bool = False
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
     def put(
@@ -87,9 +105,13 @@ class QuestionMailbox:
         question: Message,
         size: int,
         reply: Callable[[Message], None],
-        fail: Callable[[], None],
+        fail: Fail,
     ) -> None:
         """A question arrived. `reply` takes its answer; `fail` says that there will be none."""
+        if self.closed:
+            self.tally.dropped.add()
+            fail(True)
+            return
         self.tally.add(size)
         self.unanswered[link, request] = fail
 
@@ -108,12 +130,17 @@ class QuestionMailbox:
     def reopen(self, link: int) -> None:
         self.ended.discard(link)
 
-    def fail_all(self) -> None:
+    def fail_all(self, *, for_good: bool = False) -> None:
         """The serving node died: whoever waits for an answer is told."""
         self.gathering.waiting.clear()
         failed, self.unanswered = list(self.unanswered.values()), {}
         for fail in failed:
-            fail()
+            fail(for_good)
+
+    def close(self) -> None:
+        """The serving node ended: nobody who asks gets an answer any more."""
+        self.closed = True
+        self.fail_all(for_good=True)
 
     async def take(self, most: int) -> tuple[list[Asked[Message, Message]], str]:
         """All groups that wait, up to `most` rows. Raises `trio.EndOfChannel` when all callers have ended."""
@@ -161,6 +188,9 @@ class NewestMailbox:
         """The publisher's worker was started again."""
         self.ended = False
         self.generation = -1
+
+    def close(self) -> None:
+        """The node ended. What still comes replaces what is here; nobody waits for it to be read."""
 
     async def wait(self, newer_than: int) -> Message:
         """The newest value once it is newer than a version. Raises `trio.EndOfChannel` when there will be none."""

@@ -43,7 +43,7 @@ class Kind(IntEnum):
     CREDIT = 2  # the receiver took messages in hand [how many]; the sequence field holds their bytes
     QUESTION = 3  # of a call [request]
     ANSWER = 4  # of a call [request]
-    FAILURE = 5  # a call will not be answered, since its server was restarted [request]
+    FAILURE = 5  # a call will not be answered [request]; the sequence field is 1 if the server ended for good
     NEWEST = 6  # a published value [version]; the sequence field holds the publisher's generation
     SEEN = 7  # the receiver has the published value [version]
 

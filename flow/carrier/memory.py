@@ -41,7 +41,7 @@ class CallRoute:
             question,
             size_in_bytes(question),
             lambda answer: link.answer(request, answer),
-            lambda: link.failure(request),
+            lambda for_good: link.failure(request, for_good),
         )
 
     def end(self, sequence: int) -> None:

@@ -285,8 +285,8 @@ class Hub:
         def reply(answer: Message) -> None:
             received.peer.reply(epoch, wire.encode(Kind.ANSWER, link, 0, self.epoch, request, answer)[0])
 
-        def fail() -> None:
-            received.peer.reply(epoch, wire.encode(Kind.FAILURE, link, 0, self.epoch, request)[0])
+        def fail(for_good: bool) -> None:
+            received.peer.reply(epoch, wire.encode(Kind.FAILURE, link, int(for_good), self.epoch, request)[0])
 
         assert envelope.message is not None
         mailbox.put(link, request, envelope.message, envelope.size, reply, fail)
@@ -307,7 +307,7 @@ class Hub:
         elif isinstance(link, CallLink) and envelope.kind is Kind.ANSWER and envelope.message is not None:
             link.answer(envelope.number, envelope.message)
         elif isinstance(link, CallLink) and envelope.kind is Kind.FAILURE:
-            link.failure(envelope.number)
+            link.failure(envelope.number, bool(envelope.sequence))
         elif isinstance(link, NewestLink) and envelope.kind is Kind.SEEN:
             link.seen()
         else:
