@@ -124,8 +124,8 @@ class CallLink:
             self.tally.waited(trio.current_time() - began)
         if pending.answer is None:
             raise PeerRestarted(
-                f"the server ended or was restarted before it answered a {type(question).__name__}; if asking twice does "
-                "no harm, declare that message with `repeatable=True`, and a restart goes unnoticed"
+                f"the server ended or was restarted before it answered a {type(question).__name__}; if asking twice "
+                "does no harm, declare that message with `repeatable=True`, and a restart goes unnoticed"
             )
         return pending.answer
 

@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FlowError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # before a run has begun, or in a command that is no run
+        return 130
     except BrokenPipeError:
         # The reader of our output has gone, `flow nodes | head` for instance; say nothing at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
