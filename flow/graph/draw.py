@@ -161,7 +161,7 @@ def _port(box: Box, port: Port) -> str:
 def _route(graph: Graph, route: Route) -> str:
     kind = KINDS[graph.kind(route.edge)]
     x, y = route.points[-1]
-    way = _rounded(route.points, (x - 7, y)) if route.back else _curved(route.points, (x - 7, y))
+    way = _rounded(route.points, (x - 7, y)) if route.back else _curved(route.points, (x - 7, y), route.lead)
     heads = f'<path class="head {kind}" d="M{x:.1f} {y:.1f}l-9 -4.5v9z"/>'
     return f'<g><title>{_text(_told(graph, route))}</title><path class="edge {kind}" d="{way}"/>{heads}</g>'
 
@@ -175,17 +175,17 @@ def _told(graph: Graph, route: Route) -> str:
     return "\n".join([str(route.edge), *fields])
 
 
-def _curved(points: Sequence[tuple[float, float]], end: tuple[float, float]) -> str:
-    """A line that leaves and comes level, and is straight where it passes a column."""
-    points = [*points[:-1], end]
-    way = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
+def _curved(points: Sequence[tuple[float, float]], end: tuple[float, float], lead: float) -> str:
+    """A line that leaves and comes level: straight beside its label and where it passes a column."""
+    (x, y), *rest = [*points[:-1], end]
+    way = f"M{x:.1f} {y:.1f}"
+    points = [(x + lead, y), *rest]
     for at, ((x0, y0), (x1, y1)) in enumerate(pairwise(points)):
-        if at % 2 == 1 or abs(y1 - y0) < 0.5:
-            way += f"L{x1:.1f} {y1:.1f}"
-        else:
-            bend = max((x1 - x0) * 0.5, 24)
+        way += f"L{x0:.1f} {y0:.1f}"
+        if at % 2 == 0 and abs(y1 - y0) >= 0.5:
+            bend = (x1 - x0) * 0.5
             way += f"C{x0 + bend:.1f} {y0:.1f} {x1 - bend:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
-    return way
+    return f"{way}L{end[0]:.1f} {end[1]:.1f}"
 
 
 def _rounded(points: Sequence[tuple[float, float]], end: tuple[float, float]) -> str:

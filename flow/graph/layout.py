@@ -17,11 +17,13 @@ from flow.graph.model import Edge, End, Graph
 from flow.node import Port
 
 CHARACTER = 6.7  # width of a letter of a label, a little too wide rather than too narrow
+LETTER = 6.0  # the same in the smaller print of edges
 HEAD = 50.0  # of a box, above its ports
 ROW = 20.0
 GAP = 34.0  # between boxes of a column
 LANE = 17.0  # between edges that run back
 FREE = 14.0  # height of the row of a long edge
+BEND = 60.0  # the least room for an edge to bend between two columns
 TURN = 13.0  # from a box to the first edge that turns beside it
 SWEEPS = 6
 
@@ -49,12 +51,15 @@ class Box:
 
 @dataclass
 class Route:
-    """An edge's way. points: those it passes; back: whether it runs from right to left, below the boxes."""
+    """An edge's way. points: those it passes. back: whether it runs from right to left, below the boxes.
+    lead: how far it is level before it may bend, so that it crosses no label of its column.
+    """
 
     edge: Edge
     label: str
     points: list[tuple[float, float]]
     back: bool
+    lead: float = 0.0
 
 
 @dataclass
@@ -72,6 +77,11 @@ def label_of(port: Port) -> str:
     return " ⇄ ".join(message.__name__ for message in port.messages)
 
 
+def label_width(label: str) -> float:
+    """From a port to where its edge may bend, so that the edge does not run through its label."""
+    return len(label) * LETTER + 16
+
+
 def lay_out(graph: Graph) -> Layout:
     """Place a graph's boxes and edges."""
     layers = find_layers(graph)
@@ -84,11 +94,12 @@ def lay_out(graph: Graph) -> Layout:
         columns[box.layer].append(key)
     links = [pair for chain in chains.values() for pair in pairwise(chain)]
     _order(columns, links)
-    _set_x(columns, boxes, graph, backward)
+    leads = _leads(graph, forward, layers)
+    _set_x(columns, boxes, leads, backward)
     _set_y(columns, boxes, links)
-    _order_ports(graph, boxes)
+    _order_ports(boxes, chains)
     bottom = max((box.y + box.height for box in boxes.values()), default=0.0)
-    routes = [_forward(graph, edge, [boxes[key] for key in chains[edge]]) for edge in forward]
+    routes = [_forward(graph, edge, [boxes[key] for key in chains[edge]], leads) for edge in forward]
     routes += _backward(graph, backward, boxes, bottom + GAP / 2)
     width = max((box.x + box.width for box in boxes.values()), default=0.0)
     xs = [point[0] for route in routes for point in route.points]
@@ -184,7 +195,18 @@ def _order(columns: list[list[str]], links: Sequence[tuple[str, str]]) -> None:
             column.sort(key=wish.__getitem__)
 
 
-def _set_x(columns: list[list[str]], boxes: dict[str, Box], graph: Graph, backward: Sequence[Edge]) -> None:
+def _leads(graph: Graph, forward: Sequence[Edge], layers: Mapping[str, int]) -> dict[int, float]:
+    """For each column the room that its longest label takes."""
+    leads: dict[int, float] = {}
+    for edge in forward:
+        layer = layers[edge.sender.node]
+        leads[layer] = max(leads.get(layer, 0.0), label_width(label_of(graph.port(edge.sender))))
+    return leads
+
+
+def _set_x(
+    columns: list[list[str]], boxes: dict[str, Box], leads: Mapping[int, float], backward: Sequence[Edge]
+) -> None:
     x = 0.0
     for layer, column in enumerate(columns):
         width = max(boxes[key].width for key in column)
@@ -192,14 +214,9 @@ def _set_x(columns: list[list[str]], boxes: dict[str, Box], graph: Graph, backwa
             box = boxes[key]
             box.x = x + (width - box.width) / 2 if box.node else x
             box.width = box.width or width
-        labels = [
-            len(label_of(graph.port(edge.sender)))
-            for edge in graph.edges
-            if edge not in backward and boxes[edge.sender.node].layer == layer
-        ]
         leaving = sum(boxes[edge.sender.node].layer == layer for edge in backward)
         coming = sum(boxes[edge.receiver.node].layer == layer + 1 for edge in backward)
-        x += width + max(70.0, max(labels, default=0) * CHARACTER + 56) + LANE / 2 * (leaving + coming)
+        x += width + leads.get(layer, 0.0) + BEND + LANE / 2 * (leaving + coming)
 
 
 def _set_y(columns: list[list[str]], boxes: dict[str, Box], links: Sequence[tuple[str, str]]) -> None:
@@ -249,26 +266,29 @@ def _tall(keys: Sequence[str], boxes: Mapping[str, Box]) -> float:
     return sum(boxes[key].height + GAP for key in keys)
 
 
-def _order_ports(graph: Graph, boxes: Mapping[str, Box]) -> None:
-    """Put a box's ports in the order of what they are tied to, so that edges do not cross before they leave."""
+def _order_ports(boxes: Mapping[str, Box], chains: Mapping[Edge, Sequence[str]]) -> None:
+    """Put a box's ports in the order of what they are tied to, so that edges do not cross before they leave.
+
+    Those of edges that run back come last: below them nothing is in the way.
+    """
     wish: dict[End, float] = {}
-    for edge in graph.edges:
-        a, b = boxes[edge.sender.node], boxes[edge.receiver.node]
-        back = a.layer >= b.layer
-        wish[edge.sender] = float("inf") if back else b.y + b.height / 2
-        wish[edge.receiver] = float("inf") if back else a.y + a.height / 2
+    for edge, chain in chains.items():
+        after, before = boxes[chain[1]], boxes[chain[-2]]
+        wish[edge.sender] = after.y + after.height / 2
+        wish[edge.receiver] = before.y + before.height / 2
     for box in boxes.values():
-        box.ins.sort(key=lambda name: wish.get(End(box.node, name), 0.0))
-        box.outs.sort(key=lambda name: wish.get(End(box.node, name), 0.0))
+        box.ins.sort(key=lambda name: wish.get(End(box.node, name), float("inf")))
+        box.outs.sort(key=lambda name: wish.get(End(box.node, name), float("inf")))
 
 
-def _forward(graph: Graph, edge: Edge, chain: Sequence[Box]) -> Route:
-    points = [chain[0].port(edge.sender.port)]
+def _forward(graph: Graph, edge: Edge, chain: Sequence[Box], leads: Mapping[int, float]) -> Route:
+    start = chain[0].port(edge.sender.port)
+    points = [start]
     for free in chain[1:-1]:
         middle = free.y + free.height / 2
         points += [(free.x, middle), (free.x + free.width, middle)]
     points.append(chain[-1].port(edge.receiver.port))
-    return Route(edge, label_of(graph.port(edge.sender)), points, back=False)
+    return Route(edge, label_of(graph.port(edge.sender)), points, back=False, lead=leads[chain[0].layer])
 
 
 def _backward(graph: Graph, edges: Sequence[Edge], boxes: Mapping[str, Box], top: float) -> list[Route]:
