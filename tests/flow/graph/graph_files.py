@@ -97,11 +97,10 @@ def workers(draw, nodes):
 
 
 def text_of(raw):
-    """The file's text."""
-    parts = [f"title = {toml(raw['title'])}\n"] if "title" in raw else []
+    """The file's text: what is no table comes first, as TOML wants it."""
+    parts = [f"{key} = {toml(value)}\n" for key, value in raw.items() if not isinstance(value, dict)]
     for table, values in raw.items():
-        if table == "title":
-            continue
-        lines = "".join(f"{toml(key)} = {toml(value)}\n" for key, value in values.items())
-        parts.append(f"[{table}]\n{lines}")
+        if isinstance(values, dict):
+            lines = "".join(f"{toml(key)} = {toml(value)}\n" for key, value in values.items())
+            parts.append(f"[{table}]\n{lines}")
     return "\n".join(parts)
