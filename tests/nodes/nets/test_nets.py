@@ -59,9 +59,7 @@ def test_nothing_is_remembered_across_a_first_observation(name):
     first[0] = True
     fresh = net(stacks, torch.zeros_like(reward), action, first, torch.zeros(2, net.core_size))
     reward[1:] = 0
-    used = net(
-        stacks, reward, action.index_fill(0, torch.tensor([0]), 5), first, torch.randn(2, net.core_size)
-    )
+    used = net(stacks, reward, action.index_fill(0, torch.tensor([0]), 5), first, torch.randn(2, net.core_size))
     torch.testing.assert_close(used.logits, fresh.logits)
 
 
