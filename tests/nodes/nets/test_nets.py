@@ -91,6 +91,14 @@ def test_every_weight_gets_a_gradient(name):
         assert torch.isfinite(weight.grad).all()
 
 
+def test_the_small_network_does_not_see_how_bright_the_ground_is():
+    net = network("small")
+    stacks, *rest = questions(2, 2)
+    stacks = stacks // 2
+    core = torch.zeros(2, 0)
+    torch.testing.assert_close(net(stacks + 50, *rest, core), net(stacks, *rest, core), atol=1e-4, rtol=1e-4)
+
+
 def test_the_papers_network_has_its_size():
     count = sum(weight.numel() for weight in build("impala", 18).parameters())
     assert 1.5e6 < count < 1.7e6
