@@ -215,12 +215,16 @@ class Publish(Generic[M]):
         Args:
           version: grows from one value to the next, also across restarts: the count of updates, for instance.
         """
+        self.publish_nowait(message, version)
+        await trio.lowlevel.checkpoint()
+
+    def publish_nowait(self, message: M, version: int) -> None:
+        """As `publish`, without letting others run."""
         self._spec.check(message)
         freeze(message)
         size = size_in_bytes(message)
         for link in self._links:
             link.publish(version, message, size)
-        await trio.lowlevel.checkpoint()
 
     def end(self) -> None:
         for link in self._links:
