@@ -169,7 +169,7 @@ class Serve(Generic[Q, A]):
         self._spec = spec
         self._mailbox = mailbox
 
-    async def batches(self, *, most: int = 256, buckets: Sequence[int] | None = None) -> AsyncIterator[Batch[Q, A]]:
+    def batches(self, *, most: int = 256, buckets: Sequence[int] | None = None) -> AsyncIterator[Batch[Q, A]]:
         """Batches of all callers' questions, until every caller has ended.
 
         Args:
@@ -177,16 +177,31 @@ class Serve(Generic[Q, A]):
           buckets: sizes that batches are padded to; powers of two up to `most` if not given.
         """
         sizes = tuple(sorted(buckets)) if buckets is not None else powers_of_two(most)
-        staging = Staging()
-        while True:
-            try:
-                with self._spec.rest:
-                    asked, reason = await self._mailbox.take(most)
-            except trio.EndOfChannel:
-                return
-            rows = sum(group.rows for group in asked)
-            questions = staging.gather([group.question for group in asked], rows, bucket_for(rows, sizes))
-            yield CheckedBatch(self._spec, cast(Any, asked), cast(Q, as_library(questions)), reason)
+        return _Batches(self._spec, self._mailbox, most, sizes)
+
+
+class _Batches(Generic[Q, A]):
+    # No generator: one that a failed or cancelled node leaves half-way is found by the garbage collector, which
+    # trio warns of.
+    def __init__(self, spec: PortSpec, mailbox: QuestionMailbox, most: int, sizes: tuple[int, ...]) -> None:
+        self._spec = spec
+        self._mailbox = mailbox
+        self._most = most
+        self._sizes = sizes
+        self._staging = Staging()
+
+    def __aiter__(self) -> _Batches[Q, A]:
+        return self
+
+    async def __anext__(self) -> Batch[Q, A]:
+        try:
+            with self._spec.rest:
+                asked, reason = await self._mailbox.take(self._most)
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        rows = sum(group.rows for group in asked)
+        questions = self._staging.gather([group.question for group in asked], rows, bucket_for(rows, self._sizes))
+        return CheckedBatch(self._spec, cast(Any, asked), cast(Q, as_library(questions)), reason)
 
 
 class CheckedBatch(Batch[Q, A]):
