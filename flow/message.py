@@ -220,6 +220,8 @@ def array_problem(field: Field, dtype: str, shape: tuple[int, ...], bound: dict[
         known = dim.resolved(bound)
         if known is None:
             assert dim.name is not None
+            if size < dim.size:
+                return f"expected {field}, found shape {shape}"
             if dim.name != "_":
                 bound[dim.name] = size - dim.size
         elif known != size and dim.name != "_":
