@@ -110,24 +110,34 @@ class Out(Generic[M]):
         freeze(message)
         size = size_in_bytes(message)
         await trio.lowlevel.checkpoint()
-        for index, group in enumerate(self._groups):
-            link = await self._free_link(index, group, size)
+        # To all groups at once or to none: a send that is cancelled while it waits has sent nothing.
+        for link in await self._free_links(size):
             link.send(message, size)
 
-    async def _free_link(self, index: int, group: list[StreamLink], size: int) -> StreamLink:
+    async def _free_links(self, size: int) -> list[StreamLink]:
+        """A link with room in each group, once every group has one."""
         began: float | None = None
+        behind = -1
         while True:
-            for step in range(len(group)):
-                link = group[(self._turns[index] + step) % len(group)]
-                if link.window.fits(size):
-                    self._turns[index] += step + 1
-                    if began is not None:
-                        link.tally.waited(trio.current_time() - began)
-                    return link
+            free = [self._free_link(index, size) for index in range(len(self._groups))]
+            links = [link for link in free if link is not None]
+            if len(links) == len(free):
+                break
+            behind = free.index(None)
             if began is None:
                 began = trio.current_time()
             with self._spec.rest:
                 await self._credit_came.park()
+        for index, link in enumerate(links):
+            self._turns[index] = self._groups[index].index(link) + 1
+        if began is not None:
+            links[behind].tally.waited(trio.current_time() - began)
+        return links
+
+    def _free_link(self, index: int, size: int) -> StreamLink | None:
+        group, turn = self._groups[index], self._turns[index]
+        in_turn = (group[(turn + step) % len(group)] for step in range(len(group)))
+        return next((link for link in in_turn if link.window.fits(size)), None)
 
     def end(self) -> None:
         """Say that no more will come; the runtime does so when the node returns."""
