@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Collection
 
 from flow.graph.model import Edge, End, Graph
 from flow.graph.problems import Problems
@@ -13,18 +12,18 @@ from flow.message import Field, Message, Sizes, misfits, misfitting, shown
 from flow.node import OTHER_END, Port
 
 
-def check_graph(graph: Graph, broken: Collection[str], problems: Problems, *, packages: bool) -> None:
+def check_graph(graph: Graph, problems: Problems, *, tied: bool, packages: bool) -> None:
     """Note every problem of a graph.
 
     Args:
-      broken: nodes of the file whose type is unknown; what may be tied to them is not judged.
+      tied: whether a port without an edge is a problem.
       packages: whether what the nodes need must be installed.
     """
     for edge in graph.edges:
         _check_fit(graph, edge, problems)
     _check_writers(graph, problems)
-    # A port without an edge may be tied to a broken node, or its edge may have been told as wrong.
-    if not broken and not any(f"{problems.file}, edges" in text for text in problems.found):
+    # Where an edge is wrong, the ports that it was to tie would be told once more.
+    if tied and not any(f"{problems.file}, edges" in text for text in problems.found):
         _check_tied(graph, problems)
     _check_cycles(graph, problems)
     for node in graph.nodes.values() if packages else ():

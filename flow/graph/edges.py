@@ -12,6 +12,7 @@ from collections.abc import Collection
 from typing import Any, cast
 
 from flow.graph.model import DEFAULT_CREDIT, DEFAULT_CREDIT_BYTES, Edge, End, GraphNode, Mode
+from flow.graph.params import Unfilled
 from flow.graph.problems import Problems, described, nearest
 from flow.node import OTHER_END, SENDING, Port
 
@@ -58,8 +59,9 @@ def _receivers(key: str, value: Any, problems: Problems) -> list[dict[str, Any]]
         if not isinstance(table, dict):
             problems.add("edges", key, f'expected "node.port", or {{ to = "node.port" }}, found {described(item)}')
             continue
-        for name in table.keys() - set(ALL_KEYS):
-            problems.unknown("edges", key, f"an edge has no '{name}'", name, ALL_KEYS)
+        for name in table:
+            if name not in ALL_KEYS:
+                problems.unknown("edges", key, f"an edge has no '{name}'", name, ALL_KEYS)
         receivers = table.get("to")
         receivers = receivers if isinstance(receivers, list) else [receivers]
         if not receivers or any(type(each) is not str for each in receivers):
@@ -118,7 +120,7 @@ def _edge(
     if OTHER_END[begin.kind] != end.kind or begin.kind not in SENDING:
         problems.add_edge(sender, receiver, _wrong_kinds(sender, begin, receiver, end))
         return None
-    for name in settings.keys() & set(ALL_KEYS) - set(KEYS[begin.kind]):
+    for name in [name for name in ALL_KEYS if name in settings and name not in KEYS[begin.kind]]:
         problems.add("edges", key, f"'{name}' has no effect on a {_word(begin.kind)}; remove it")
     mode = settings.get("mode", "copy" if begin.kind == "Publish" else "share")
     if mode not in ("share", "copy"):
@@ -151,6 +153,8 @@ def _whole(key: str, settings: dict[str, Any], name: str, default: int, problems
     value = settings.get(name, default)
     if type(value) is float and value.is_integer():
         value = int(value)
+    if isinstance(value, Unfilled):
+        return default
     if type(value) is not int or value < 1:
         problems.add("edges", key, f"expected {name}, a whole number of at least 1, found {described(value)}")
         return default

@@ -19,7 +19,7 @@ from flow.errors import GraphError, NodeTypeError, SettingError
 from flow.graph import check
 from flow.graph.edges import read_edges
 from flow.graph.model import Graph, GraphNode, Report, hosted_replicas
-from flow.graph.params import Filler, Params, names_in, override, override_by_sets, read_params
+from flow.graph.params import NAME, Filler, Params, Unfilled, names_in, override, override_by_sets, read_params
 from flow.graph.problems import Problems, described, expected
 from flow.graph.registry import find_type
 from flow.node import GRAPH_KEYS, NodeType, Setting
@@ -62,8 +62,8 @@ def load_graph(
         profile, params = _resolved(raw, sets, problems)
     filled = {name: _filled(name, raw[name], params, problems) for name in _FILLED if name in raw}
     nodes, broken = _nodes(filled.get("nodes", {}), problems)
-    if "edges" not in raw or "nodes" not in raw:
-        for table in {"edges", "nodes"} - raw.keys():
+    for table in ("nodes", "edges"):
+        if table not in raw:
             problems.add("", "", f"there is no table [{table}]; a graph has [nodes.NAME] and [edges]")
     graph = Graph(
         path=Path(path),
@@ -77,7 +77,8 @@ def load_graph(
         until=_until(filled.get("until", {}), problems),
         report=_report(filled.get("report", {}), problems),
     )
-    check.check_graph(graph, broken, problems, packages=packages)
+    # Who is tied to what is not known where the table is missing, or where a node's ports are not known.
+    check.check_graph(graph, problems, tied="edges" in raw and not broken, packages=packages)
     problems.raise_if_any()
     return graph
 
@@ -156,7 +157,7 @@ def _check_use(raw: dict[str, Any], params: Params, problems: Problems) -> None:
     """A param that nothing asks for does nothing, so it is a mistake."""
     used = names_in({name: value for name, value in raw.items() if name not in ("params", "resolved")})
     for name in params:
-        if name not in used:
+        if name not in used and re.fullmatch(NAME, name):
             problems.add("params", name, f'is used nowhere; write "{{{name}}}" where its value belongs, or remove it')
 
 
@@ -181,8 +182,7 @@ def _resolved(raw: dict[str, Any], sets: Sequence[str], problems: Problems) -> t
     if sets:
         problems.add("--set", sets[0], "this file is resolved, its params are filled in; set them in the original")
     table = raw["resolved"]
-    for key in table.keys() - {"profile", "params"}:
-        problems.unknown("resolved", key, f"there is no key '{key}'", key, ("profile", "params"))
+    _known_keys("resolved", table, ("profile", "params"), problems)
     profile, params = table.get("profile"), table.get("params", {})
     if not isinstance(profile, (str, type(None))) or not isinstance(params, dict):
         problems.add("resolved", "", "expected profile, a text, and params, a table")
@@ -210,7 +210,7 @@ def _nodes(raw: dict[str, Any], problems: Problems) -> tuple[dict[str, GraphNode
     nodes: dict[str, GraphNode] = {}
     for name, value in raw.items():
         table = f"nodes.{name}"
-        if not re.fullmatch(r"[A-Za-z_]\w*", name):
+        if not re.fullmatch(NAME, name):
             problems.add("nodes", name, "is no name of a node; use letters, digits and _, beginning with a letter")
         elif not isinstance(value, dict):
             problems.add("nodes", name, f'expected a table, found {described(value)}; write [{table}] with run = "…"')
@@ -240,6 +240,8 @@ def _near_run(value: dict[str, Any]) -> str:
 
 
 def _replicas(table: str, value: Any, problems: Problems) -> int:
+    if isinstance(value, Unfilled):
+        return 1
     if type(value) is not int or not 1 <= value <= 10_000:
         problems.add(table, "replicas", f"expected a whole number from 1 to 10000, found {described(value)}")
         return 1
@@ -255,6 +257,8 @@ def _settings(table: str, found: NodeType[Any], value: dict[str, Any], problems:
             text = f"{found.name} has no setting '{key}'"
             problems.add(table, key, text + port) if port else problems.unknown(table, key, text, key, known)
     for name, setting in found.settings.items():
+        if isinstance(value.get(name), Unfilled):
+            continue
         if name in value:
             try:
                 settings[name] = setting.accept(value[name])
@@ -278,7 +282,7 @@ def _workers(
     owner: dict[tuple[str, int], str] = {}
     replicas = {node.name: node.replicas for node in nodes.values()}
     for worker, entries in raw.items():
-        if not re.fullmatch(r"[A-Za-z_]\w*", worker):
+        if not re.fullmatch(NAME, worker):
             problems.add("workers", worker, "is no name of a worker; use letters, digits and _")
         elif not isinstance(entries, list) or not entries or any(type(entry) is not str for entry in entries):
             problems.add("workers", worker, f'expected a list of nodes, as in ["actor"], found {described(entries)}')
@@ -317,14 +321,21 @@ def _host(
 
 def _until(raw: dict[str, Any], problems: Problems) -> dict[str, float]:
     for name, value in raw.items():
+        if isinstance(value, Unfilled):
+            continue
         if type(value) not in (int, float) or not 0 < value < float("inf"):
             problems.add("until", name, f"expected a number above 0, found {described(value)}")
     return {name: float(value) for name, value in raw.items() if type(value) in (int, float)}
 
 
+def _known_keys(table: str, raw: dict[str, Any], known: Sequence[str], problems: Problems) -> None:
+    for key in raw:
+        if key not in known:
+            problems.unknown(table, key, f"there is no key '{key}'", key, known)
+
+
 def _report(raw: dict[str, Any], problems: Problems) -> Report:
-    for key in raw.keys() - {"show", "curve"}:
-        problems.unknown("report", key, f"there is no key '{key}'", key, ("show", "curve"))
+    _known_keys("report", raw, ("show", "curve"), problems)
     show, curve = raw.get("show", []), raw.get("curve")
     if not isinstance(show, list) or any(type(name) is not str for name in show):
         problems.add("report", "show", f'expected a list of metrics, as in ["frames"], found {described(show)}')

@@ -15,6 +15,8 @@ from flow.graph.problems import Problems, described, expected, nearest
 
 Params = dict[str, Any]
 
+# Of params, nodes and workers.
+NAME = r"[A-Za-z_]\w*"
 _SCALARS = (str, bool, int, float)
 _PIECES = re.compile(r"\{\{|\}\}|\{(\w+)\}|[{}]")
 
@@ -23,7 +25,7 @@ def read_params(raw: Params, problems: Problems) -> Params:
     """The `[params]` table: scalars, and lists of scalars."""
     for name, value in raw.items():
         items = value if isinstance(value, list) else [value]
-        if not re.fullmatch(r"[A-Za-z_]\w*", name):
+        if not re.fullmatch(NAME, name):
             problems.add("params", name, "is no name; use letters, digits and _, beginning with a letter")
         if any(type(item) not in _SCALARS for item in items):
             problems.add(
@@ -95,6 +97,10 @@ def _as_type_of(default: Any, value: Any) -> Any:
     return value
 
 
+class Unfilled(str):
+    """A text that asks for a param there is none of; told already, so nobody else judges it."""
+
+
 class Filler:
     """Fills params into texts."""
 
@@ -115,20 +121,25 @@ class Filler:
         if whole and whole[1] in self.params:
             return self.params[whole[1]]
 
+        unfilled = False
+
         def piece(match: re.Match[str]) -> str:
             if match[0] in ("{{", "}}"):
                 return match[0][0]
+            nonlocal unfilled
             name = match[1]
             if name is None:
                 self.problems.add(table, key, f"a lone brace in {text!r}; write {match[0] * 2} for the brace itself")
             elif name not in self.params:
+                unfilled = True
                 self.problems.add(table, key, f"there is no param '{name}'{nearest(name, self.params)}")
             else:
                 value = self.params[name]
                 return described(value) if isinstance(value, bool) else str(value)
             return match[0]
 
-        return _PIECES.sub(piece, text)
+        filled = _PIECES.sub(piece, text)
+        return Unfilled(filled) if unfilled else filled
 
 
 def names_in(value: Any) -> set[str]:

@@ -65,6 +65,8 @@ def described(value: Any) -> str:
     """A value as an error shows it: short, and as TOML writes it where that differs."""
     if type(value) is bool:
         return "true" if value else "false"
+    if value is None:
+        return "nothing"
     if type(value) is dict:
         return "a table"
     text = repr(value)
