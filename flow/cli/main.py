@@ -1,6 +1,7 @@
 """The `flow` command.
 
-Exit status: 0, the run or the check succeeded; 1, it failed; 2, the command was used wrongly.
+Exit status: 0, the run or the check succeeded; 1, it failed; 2, the command was used wrongly; 130, it was
+interrupted.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ from flow.errors import FlowError
 # The commands in the order that `flow --help` lists them: the module of each. Only the one asked for is imported,
 # so that each starts as fast as what it needs.
 COMMANDS = {
+    "run": "flow.cli.run",
     "check": "flow.cli.check",
     "draw": "flow.cli.draw",
     "nodes": "flow.cli.nodes",
     "schema": "flow.cli.schema",
+    "ps": "flow.cli.ps",
+    "stop": "flow.cli.stop",
 }
+INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 EXAMPLE = """example:
+  flow run graphs/laser_atari.toml
   flow check graphs/*.toml
   flow draw graphs/laser_atari.toml -o laser.svg
 """
@@ -42,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FlowError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # before there was anything to drain, or after all was saved
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone, `flow nodes | head` for instance; say nothing at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
