@@ -191,7 +191,7 @@ class Supervisor:
         """What is restarted too often is reported by the first of its deaths, and how often it died."""
         first = self._causes.get(name, cause)
         times = self.options.restarts + 1
-        return f"{first}\n({name} died {times} times within {self.options.restart_period_s:g} s)"
+        return f"{name} died {times} times within {self.options.restart_period_s:g} s, at first of this: {first}"
 
     def _nodes(self, worker: str) -> tuple[NodePlan, ...]:
         return next(each for each in self.plan.workers if each.name == worker).nodes
