@@ -312,6 +312,11 @@ class Supervisor:
         async with self.checkpointing:
             number = (self.checkpoint.number if self.checkpoint is not None else 0) + 1
             asked = [process for process in self.processes.values() if process.inbox]
+            # Without the state of all of them a resumed run would begin some afresh.
+            missing = self.epochs.keys() - {process.worker for process in asked}
+            if missing:
+                self.log.warning("", f"no checkpoint {number} now: not running: {', '.join(sorted(missing))}")
+                return None
             answers = self.replies[number] = {}
             try:
                 directory = checkpoints.begin(self.directory.checkpoints, number)
