@@ -109,7 +109,8 @@ class Out(Generic[M]):
         self._spec.check(message)
         freeze(message)
         size = size_in_bytes(message)
-        await trio.lowlevel.checkpoint()
+        with self._spec.rest:  # the message is not sent yet: a source that never waits for credit rests here
+            await trio.lowlevel.checkpoint()
         for index, group in enumerate(self._groups):
             link = await self._free_link(index, group, size)
             link.send(message, size)
