@@ -330,6 +330,7 @@ class Supervisor:
                 self.log.warning("", f"no checkpoint {number}: {error}; the one before is untouched")
                 return None
             finally:
+                checkpoints.discard(self.directory.checkpoints, number)
                 del self.replies[number]
 
     def _complete(self, directory: Path, answers: list[Words | None]) -> Checkpoint | None:
