@@ -109,7 +109,8 @@ class Out(Generic[M]):
         self._spec.check(message)
         freeze(message)
         size = size_in_bytes(message)
-        await trio.lowlevel.checkpoint()
+        with self._spec.rest:  # the message is not sent yet: a source that never waits for credit rests here
+            await trio.lowlevel.checkpoint()
         # To all groups at once or to none: a send that is cancelled while it waits has sent nothing.
         for link in await self._free_links(size):
             link.send(message, size)

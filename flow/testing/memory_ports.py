@@ -70,7 +70,7 @@ class Listener:
     tell: Callable[[int, Message], None]
     link: NewestLink | None = None
 
-    def newest(self, version: int, message: Message) -> None:
+    def newest(self, generation: int, version: int, message: Message) -> None:
         assert self.link is not None
         self.tell(version, message)
         self.link.seen()
