@@ -67,7 +67,7 @@ class Assembly:
         tally = self._tally(link.receiver, f"edge.{link.edge}.received")
         if link.kind == STREAM:
             return StreamMailbox(feeders, tally)
-        return QuestionMailbox(feeders, tally) if link.kind == CALL else NewestMailbox(tally)
+        return QuestionMailbox(feeders, tally) if link.kind == CALL else NewestMailbox(feeders, tally)
 
     def _tally(self, end: End, name: str) -> Tally:
         if (end, name) not in self.tallies:
@@ -97,9 +97,12 @@ class Assembly:
 
     def _memory_route(self, plan: LinkPlan) -> Any:
         mailbox: Any = self.mailboxes[plan.receiver]
+        wanted = self._schema(plan.receiver, 0).message
         if plan.kind == STREAM:
-            return memory.StreamRoute(mailbox)
-        return memory.CallRoute(mailbox) if plan.kind == CALL else memory.NewestRoute(mailbox)
+            return memory.StreamRoute(mailbox, wanted)
+        if plan.kind == CALL:
+            return memory.CallRoute(mailbox, wanted, self._schema(plan.sender, 1).message)
+        return memory.NewestRoute(mailbox, wanted)
 
     def _end(self, plan: LinkPlan) -> None:
         """The receiving end of a link from another worker."""

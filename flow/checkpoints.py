@@ -62,11 +62,22 @@ def complete(directory: Path, files: list[str], nodes: dict[str, str], counters:
     target.write_text(json.dumps(manifest, indent=1))
     _sync(target)
     final = directory.with_suffix("")
+    # Those of this number and above were found damaged: the run went on from one before them.
+    for damaged in final.parent.glob("[0-9]*[0-9]"):
+        if int(damaged.name) >= number:
+            aside = damaged.with_suffix(".damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+            damaged.rename(aside)
     os.rename(directory, final)
     _sync(final.parent)
     for old in sorted(final.parent.glob("[0-9]*[0-9]"))[:-KEEP]:
         shutil.rmtree(old)
     return Checkpoint(number, final, nodes, counters)
+
+
+def discard(checkpoints: Path, number: int) -> None:
+    """Remove what was written of a checkpoint that did not become one; on a full disk it is in the way."""
+    shutil.rmtree(checkpoints / f"{number:06d}.part", ignore_errors=True)
 
 
 def newest(checkpoints: Path) -> tuple[Checkpoint | None, list[str]]:

@@ -100,6 +100,7 @@ class Host:
     incarnation: int = 0
     running: bool = False
     ended: bool = False
+    failed: bool = False
     state: Packed | None = None
     cause: str = ""
     failed_for_good: bool = False
@@ -113,7 +114,7 @@ class Host:
 
     async def run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
         """Run the node to its end. Returns None when it ended, else its traceback."""
-        self.incarnation, self.running = incarnation, True
+        self.incarnation, self.running, self.failed = incarnation, True, False
         self.scope, self.rest, self.saved = trio.CancelScope(), AtRest(), Saved(restored)
         threads = WorkThreads(self.plan.key, self.rest.look)
         self.rest.threads = threads
@@ -128,6 +129,7 @@ class Host:
             first = first_cause(error)
             self.cause = f"{type(first).__name__}: {first}"
             self.failed_for_good = isinstance(first, _FOR_GOOD)
+            self.failed = True
             error.add_note(f"in node {self.plan.name}, replica {self.plan.replica}, start {incarnation}")
             self.page.set_state("failed")
             self.page.set_text(self.cause)
@@ -143,6 +145,7 @@ class Host:
     def abandon(self) -> None:
         """The node failed and will not be started again: its receivers are told that no more comes."""
         if not self.running and not self.ended:
+            self.failed = True
             self._finish(self.assembly.ports(self.plan, self.rest))
             self.page.set_state("failed")
 
@@ -185,11 +188,17 @@ class Host:
         )
 
     async def take_state(self) -> Packed | None:
-        """A copy of the node's state when it next rests; None if it keeps nothing."""
+        """A copy of the node's state when it next rests; None if it keeps nothing.
+
+        Raises:
+          CheckpointError: it failed, so that its state may be half changed, and goes on from a checkpoint.
+        """
+        if self.type.saved_parameter is None:
+            return None
+        if self.failed or not (self.running or self.ended):
+            raise CheckpointError(f"{self.plan.key} failed or has not started yet")
         if self.ended:
             return self.state
-        if not self.running or self.type.saved_parameter is None:
-            return None
         taken: list[Packed | None] = []
         resting = trio.Event()
 

@@ -44,6 +44,7 @@ def launch(graph: Graph, directory: RunDirectory, *, seed: int, resumed: bool, o
       CheckpointError: the run's checkpoint is of another graph.
     """
     with directory.own():
+        directory.remove_sockets()  # of a supervisor that was killed; workers refuse a path that exists
         checkpoint = _checkpoint(graph, directory) if resumed else None
         plan = make_plan(dict(graph.nodes), graph.edges, place(graph), seed=seed)
         about = directory.begin(

@@ -55,9 +55,9 @@ class StreamLink:
 
     def send(self, message: Message, size: int) -> None:
         """Hand over a message that fits the window."""
+        self.route.data(self.sequence, message)  # first: one that the carrier refuses is not under way
         self.window.spend(size)
         self.tally.add(size)
-        self.route.data(self.sequence, message)
         self.sequence += 1
 
     def credit(self, messages: int, size: int) -> None:
@@ -114,9 +114,9 @@ class CallLink:
         request, pending = self.requests, Pending(question)
         self.requests += 1
         self.pending[request] = pending
-        self.tally.add(size)
         try:
             self.route.question(request, question)
+            self.tally.add(size)
             await pending.done.wait()
         finally:
             self.pending.pop(request, None)

@@ -116,7 +116,9 @@ class QuestionMailbox:
         self.unanswered[link, request] = fail
 
         def answered(answer: Message) -> None:
-            if self.unanswered.pop((link, request), None) is not None:
+            # A caller that was started again counts its requests from 0: an answer to the old one is not its own.
+            if self.unanswered.get((link, request)) is fail:
+                del self.unanswered[link, request]
                 reply(answer)
 
         self.gathering.add(Asked(question, rows_of(question), answered))
@@ -163,11 +165,12 @@ class NewestMailbox:
     versions that were seen before, and they count.
     """
 
+    publishers: int = 1
     tally: Tally = field(default_factory=Tally)
     newest: Message | None = None
     version: int = -1
     generation: int = -1
-    ended: bool = False
+    ended: set[int] = field(default_factory=set)
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
     def put(self, message: Message, version: int, size: int, generation: int) -> None:
@@ -181,12 +184,13 @@ class NewestMailbox:
         self._arrival.unpark_all()
 
     def end(self, link: int) -> None:
-        self.ended = True
+        """This publisher has no more values."""
+        self.ended.add(link)
         self._arrival.unpark_all()
 
     def reopen(self, link: int) -> None:
         """The publisher's worker was started again."""
-        self.ended = False
+        self.ended.discard(link)
         self.generation = -1
 
     def close(self) -> None:
@@ -196,7 +200,7 @@ class NewestMailbox:
         """The newest value once it is newer than a version. Raises `trio.EndOfChannel` when there will be none."""
         await trio.lowlevel.checkpoint()
         while self.newest is None or self.version <= newer_than:
-            if self.ended:
+            if len(self.ended) >= self.publishers:
                 raise trio.EndOfChannel
             began = trio.current_time()
             await self._arrival.park()

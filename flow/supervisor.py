@@ -191,7 +191,7 @@ class Supervisor:
         """What is restarted too often is reported by the first of its deaths, and how often it died."""
         first = self._causes.get(name, cause)
         times = self.options.restarts + 1
-        return f"{first}\n({name} died {times} times within {self.options.restart_period_s:g} s)"
+        return f"{name} died {times} times within {self.options.restart_period_s:g} s, at first of this: {first}"
 
     def _nodes(self, worker: str) -> tuple[NodePlan, ...]:
         return next(each for each in self.plan.workers if each.name == worker).nodes
@@ -312,6 +312,11 @@ class Supervisor:
         async with self.checkpointing:
             number = (self.checkpoint.number if self.checkpoint is not None else 0) + 1
             asked = [process for process in self.processes.values() if process.inbox]
+            # Without the state of all of them a resumed run would begin some afresh.
+            missing = self.epochs.keys() - {process.worker for process in asked}
+            if missing:
+                self.log.warning("", f"no checkpoint {number} now: not running: {', '.join(sorted(missing))}")
+                return None
             answers = self.replies[number] = {}
             try:
                 directory = checkpoints.begin(self.directory.checkpoints, number)
@@ -325,6 +330,7 @@ class Supervisor:
                 self.log.warning("", f"no checkpoint {number}: {error}; the one before is untouched")
                 return None
             finally:
+                checkpoints.discard(self.directory.checkpoints, number)
                 del self.replies[number]
 
     def _complete(self, directory: Path, answers: list[Words | None]) -> Checkpoint | None:

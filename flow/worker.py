@@ -174,8 +174,13 @@ class Worker:
         problems: list[str] = []
 
         async def one(host: Host) -> None:
-            with trio.move_on_after(words["seconds"]) as scope:
-                packed = await host.take_state()
+            packed = None
+            try:
+                with trio.move_on_after(words["seconds"]) as scope:
+                    packed = await host.take_state()
+            except CheckpointError as error:
+                problems.append(str(error))
+                return
             if scope.cancelled_caught:
                 problems.append(f"{host.plan.key} was not at rest for {words['seconds']} s")
             elif packed is not None:

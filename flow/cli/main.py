@@ -1,6 +1,7 @@
 """The `flow` command.
 
-Exit status: 0, the run or the check succeeded; 1, it failed; 2, the command was used wrongly.
+Exit status: 0, the run or the check succeeded; 1, it failed; 2, the command was used wrongly; 130, it was
+interrupted.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ COMMANDS = {
     "ps": "flow.cli.ps",
     "stop": "flow.cli.stop",
 }
+INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 EXAMPLE = """examples:
   flow run graphs/laser_atari.toml
   flow check graphs/*.toml
@@ -46,8 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FlowError as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # before a run has begun, or in a command that is no run
-        return 130
+    except KeyboardInterrupt:  # before there was anything to drain, or after all was saved
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone, `flow nodes | head` for instance; say nothing at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -54,14 +55,14 @@ class MetricsWriter:
 
     def _open_events(self, folder: Path) -> Any:
         try:
-            from tensorboardX import SummaryWriter
+            writer = _summary_writer()
         except ImportError:
             self.note = (
                 f"tensorboardX is not installed, so metrics go to {folder / FILE} only; "
                 "for TensorBoard: pip install 'flow-research[report]'"
             )
             return None
-        return SummaryWriter(logdir=str(folder), flush_secs=10)
+        return writer(logdir=str(folder), flush_secs=10)
 
     def _flush(self, progress: Progress) -> None:
         self._written = progress.now
@@ -94,6 +95,20 @@ class MetricsWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _summary_writer() -> Any:
+    """tensorboardX's writer. It imports torch where that is installed, seconds and 200 MB for what is never used."""
+    modules: dict[str, Any] = sys.modules
+    hidden = "torch" not in modules
+    if hidden:
+        modules["torch"] = None  # an import of it fails at once
+    try:
+        from tensorboardX import SummaryWriter
+    finally:
+        if hidden:
+            del modules["torch"]
+    return SummaryWriter
 
 
 def read_curves(folder: Path) -> tuple[dict[str, list[CurvePoint]], float]:

@@ -132,9 +132,7 @@ class Agent(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.torso = nn.Sequential(
-            _layer(ROWS * COLUMNS, 64, 2**0.5), nn.ReLU(), _layer(64, 64, 2**0.5), nn.ReLU()
-        )
+        self.torso = nn.Sequential(_layer(ROWS * COLUMNS, 64, 2**0.5), nn.ReLU(), _layer(64, 64, 2**0.5), nn.ReLU())
         self.policy = _layer(64, ACTIONS, 0.01)
         self.value = _layer(64, 1, 1.0)
 
