@@ -17,7 +17,7 @@ from flow.carrier.zeromq import Hub, Received, Route, Sent
 from flow.credit import Window
 from flow.links import CallLink, Link, NewestLink, StreamLink
 from flow.mailbox import Mailbox, NewestMailbox, QuestionMailbox, StreamMailbox
-from flow.node import NodeType, Port
+from flow.node_type import NodeType, Port
 from flow.plan import CALL, STREAM, LinkPlan, NodePlan, Plan
 from flow.ports import Call, In, Latest, Out, PortSpec, Publish, Rest, Serve
 from flow.stats import Page

@@ -9,7 +9,7 @@ from itertools import pairwise
 from flow.documentation import summary
 from flow.graph.layout import Box, Layout, Route, lay_out, short_type
 from flow.graph.model import End, Graph, place
-from flow.node import Port
+from flow.node_type import Port
 
 MARGIN = 28.0
 TITLE = 52.0

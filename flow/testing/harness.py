@@ -27,11 +27,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import trio
 
-from flow.compute import WorkThreads, current_threads
+from flow.computing import WorkThreads, current_threads
 from flow.context import Context, Live, MetricsInMemory
 from flow.errors import SettingError
 from flow.message import Message
-from flow.node import NodeType, Port
+from flow.node_type import NodeType, Port
 from flow.ports import Call, In, Latest, Out, Publish, Serve
 from flow.saved import Saved, pack, unpack
 from flow.testing.memory_ports import Ends, call, newest, publish_to, stream

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from flow import Array, Call, In, Live, Message, NodeType, Out, Range, Serve, node
 from flow.documentation import summary
 from flow.errors import NodeTypeError, SettingError
-from flow.node import OTHER_END, SENDING, Setting, load
+from flow.node_type import OTHER_END, SENDING, Setting, load
 from tests.nodes_for_tests import Frames, actor, policy
 
 if TYPE_CHECKING:
