@@ -4,8 +4,8 @@
 
 A third of Nature-CNN's work an observation (3.0 against 9.3 million multiplications), 0.7 M weights, and
 enough for Pong. What moves is a few pixels on a large grey ground, so the ground is taken away first: frames
-enter as differences from the newest, which enters less its mean. Explained variance of Pong's value passed 0.7
-after 30,000 steps; on raw frames, at half the learning rate, after 220,000.
+enter as differences from the newest, which enters less its mean. Explained variance of Pong's value passed
+0.7 after 30,000 steps; on raw frames, at half the learning rate, after 220,000.
 Source: Mnih et al., arXiv:1312.5602, §5.1; orthogonal weights as in arXiv:2006.05990, decision C56.
 """
 
