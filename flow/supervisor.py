@@ -28,7 +28,7 @@ from flow.errors import RunError
 from flow.liveness import Liveness, hanging_line
 from flow.logs import EventLog
 from flow.monitor import TIME_LIMITS, Monitor
-from flow.plan import NodePlan, Plan
+from flow.plan import NodePlan, Plan, WorkerPlan
 from flow.processes import ForkServer, Process
 from flow.progress import Progress
 from flow.restarts import Restarts
@@ -105,9 +105,8 @@ class Supervisor:
             nursery.start_soon(self._watch)
             nursery.start_soon(self._stop_when_interrupted)
             nursery.start_soon(self._checkpoint_now_and_then)
-            for needs, modules in self.modules.items():
-                self.servers[needs] = ForkServer(modules)
-                nursery.start_soon(self.servers[needs].run)
+            for needs in self.modules:
+                self._server(needs)
             for worker in self.plan.workers:
                 nursery.start_soon(self._start_worker, worker.name)
             await self.finishing.wait()
@@ -139,10 +138,8 @@ class Supervisor:
         plan = next(each for each in self.plan.workers if each.name == worker)
         self.epochs[worker] += 1
         words = {"run_directory": str(self.directory.path), "plan": self.plan.to_dict()}
-        try:
-            process = await self.servers[plan.needs].fork(worker, self.epochs[worker], words)
-        except RunError as error:
-            self.finish("failed", str(error))
+        process = await self._fork(plan, words)
+        if process is None:
             return
         self.processes[worker] = process
         self.log.info(worker, f"started, pid {process.pid}", epoch=process.epoch)
@@ -160,6 +157,34 @@ class Supervisor:
             self._worker_left(worker)
         else:
             await self._worker_died(worker, process)
+
+    async def _fork(self, plan: WorkerPlan, words: Words) -> Process | None:
+        """A new process for a worker; None when the run ends because there can be none."""
+        while True:
+            server = self._server(plan.needs)
+            try:
+                return await server.fork(plan.name, self.epochs[plan.name], words)
+            except RunError as error:
+                server_name = f"fork server {'+'.join(plan.needs) or 'without packages'}"
+                delay = self.restarts.delay(server_name, trio.current_time()) if server.can_import else None
+                if delay is None:
+                    if server.trace:
+                        self.log.error(plan.name, server.trace)
+                    self.finish("failed", str(error))
+                    return None
+                self.log.warning("", f"{error}; starting a fork server again in {delay:.1f} s")
+                await trio.sleep(delay)
+
+    def _server(self, needs: tuple[str, ...]) -> ForkServer:
+        """The fork server for these packages; a new one where it is gone."""
+        server = self.servers.get(needs)
+        if server is None or server.can_import:
+            if server is not None:
+                self.log.warning("", f"{server.failure}; starting another")
+                server.kill()
+            server = self.servers[needs] = ForkServer(self.modules[needs])
+            self.nursery.start_soon(server.run)
+        return server
 
     def _worker_left(self, worker: str) -> None:
         """While the run ends a worker that dies with nodes still at work is not started again, but it is said."""
