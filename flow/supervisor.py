@@ -12,6 +12,7 @@ Draining ends the sources; every other node ends by itself when its inputs have,
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -88,6 +89,7 @@ class Supervisor:
         self.checkpoint = self.resume_from
         self.how, self.cause = "", ""
         self.stopping = False
+        self._was_interrupted = False
         self.interrupted = trio.Event()  # set by the first Ctrl-C
         self.finishing = trio.Event()  # something decided that the run ends
         self.changed = trio.lowlevel.ParkingLot()  # a node ended or a worker went
@@ -125,9 +127,18 @@ class Supervisor:
     def kill(self) -> None:
         """End every process of the run now. Safe in a signal handler."""
         for server in self.servers.values():
-            os.kill(server.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(server.pid, signal.SIGKILL)
+
+    def interrupt(self) -> None:
+        """Drain, save and end. Safe in a signal handler at any time, also before the loop runs and after."""
+        self._was_interrupted = True
+        with contextlib.suppress(RuntimeError):  # there is no loop now
+            trio.lowlevel.current_trio_token().run_sync_soon(self.interrupted.set)
 
     async def _stop_when_interrupted(self) -> None:
+        if self._was_interrupted:
+            self.interrupted.set()
         await self.interrupted.wait()
         self.log.info("", "interrupted: draining, a second Ctrl-C stops at once")
         self.finish("stopped")
