@@ -21,13 +21,17 @@ START_S = 120.0  # torch takes 5 s on a busy machine; a network file system may 
 
 @dataclass
 class Process:
-    """One incarnation of a worker. over: set when the process is gone; status: how it went."""
+    """One incarnation of a worker.
+
+    over: set when the process is gone; status: how it went. started: its nodes were told to start.
+    """
 
     worker: str
     epoch: int
     pid: int
     line: Line
     inbox: str = ""
+    started: bool = False
     over: trio.Event = field(default_factory=trio.Event)
     status: int | None = None
 

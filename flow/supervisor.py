@@ -88,7 +88,7 @@ class Supervisor:
         self.restarts = Restarts(self.options.restarts, self.options.restart_period_s)
         self.checkpoint = self.resume_from
         self.how, self.cause = "", ""
-        self.stopping = False
+        self.draining = self.stopping = False
         self._was_interrupted = False
         self.interrupted = trio.Event()  # set by the first Ctrl-C
         self.finishing = trio.Event()  # something decided that the run ends
@@ -164,7 +164,7 @@ class Supervisor:
         self.changed.unpark_all()
         for answers in self.replies.values():
             answers.setdefault(worker, None)
-        if self.finishing.is_set():
+        if self.stopping or self.how == "failed":
             self._worker_left(worker)
         else:
             await self._worker_died(worker, process)
@@ -198,7 +198,7 @@ class Supervisor:
         return server
 
     def _worker_left(self, worker: str) -> None:
-        """While the run ends a worker that dies with nodes still at work is not started again, but it is said."""
+        """A worker that died is not started again; while the run ends it is said."""
         unfinished = [node.key for node in self._nodes(worker) if node.key not in self.ended]
         if unfinished and not self.stopping:
             self.log.warning(worker, f"died while the run ended, with {', '.join(unfinished)} unfinished")
@@ -213,6 +213,7 @@ class Supervisor:
         delay = self.restarts.delay(worker, trio.current_time())
         if delay is None:
             self.finish("failed", self._first_cause(worker, cause))
+            self._worker_left(worker)
             return
         self._remember(worker, cause)
         nodes = [node.key for node in self._nodes(worker) if node.key not in self.ended]
@@ -237,8 +238,13 @@ class Supervisor:
             case "ready":
                 await self._introduce(process, words["inbox"])
                 for node in self._nodes(process.worker):
-                    if node.key not in self.ended:
+                    if node.key in self.ended:
+                        await self._tell(process, do="over", node=node.key, restore=self._restore())
+                    else:
                         await self._start_node(process, node.key)
+                process.started = True
+                if self.draining:
+                    await self._tell(process, do="drain")
             case "ended":
                 self.ended.add(words["node"])
                 self.log.info(words["node"], "ended")
@@ -262,8 +268,12 @@ class Supervisor:
 
     async def _start_node(self, process: Process, key: str) -> None:
         self.incarnations[key] += 1
-        restore = str(self.checkpoint.directory) if self.checkpoint is not None else None
-        await self._tell(process, do="start", node=key, incarnation=self.incarnations[key], restore=restore)
+        await self._tell(
+            process, do="start", node=key, incarnation=self.incarnations[key], restore=self._restore()
+        )
+
+    def _restore(self) -> str | None:
+        return str(self.checkpoint.directory) if self.checkpoint is not None else None
 
     async def _node_failed(self, process: Process, words: Words) -> None:
         key, cause = words["node"], f"node {words['node']}: {words['cause']}"
@@ -397,10 +407,12 @@ class Supervisor:
             server.kill()
 
     async def _drain(self) -> None:
+        self.draining = True
         for process in list(self.processes.values()):
-            await self._tell(process, do="drain")
+            if process.started:  # who is not is told when its nodes have been
+                await self._tell(process, do="drain")
         with trio.move_on_after(self.options.drain_s) as scope:
-            while len(self.ended) < len(self.incarnations) and self.processes:
+            while len(self.ended) < len(self.incarnations):
                 await self.changed.park()
         if scope.cancelled_caught:
             left = sorted(self.incarnations.keys() - self.ended)

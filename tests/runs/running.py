@@ -220,7 +220,8 @@ class Running:
 
     def events(self) -> list[dict[str, Any]]:
         """What the supervisor logged."""
-        text = (self.run.logs / "supervisor.jsonl").read_text()
+        place = self.run.logs / "supervisor.jsonl"
+        text = place.read_text() if place.exists() else ""
         return [json.loads(line) for line in text.splitlines()]
 
     def worker_pids(self) -> dict[str, int]:

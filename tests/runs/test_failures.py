@@ -60,7 +60,7 @@ def test_a_message_of_the_wrong_dtype_is_refused_where_it_was_made(home: Home):
     assert running.output.splitlines()[-1] == (
         "first cause: step0-0 died 4 times within 60 s, at first of this: "
         "node step0-0: MessageError: node step0, port passed: "
-        "Number.values: expected int64 (rows,), found float32 (1,)"
+        "field values: expected int64 (rows), found dtype float32"
     )
 
 
