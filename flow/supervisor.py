@@ -268,9 +268,7 @@ class Supervisor:
 
     async def _start_node(self, process: Process, key: str) -> None:
         self.incarnations[key] += 1
-        await self._tell(
-            process, do="start", node=key, incarnation=self.incarnations[key], restore=self._restore()
-        )
+        await self._tell(process, do="start", node=key, incarnation=self.incarnations[key], restore=self._restore())
 
     def _restore(self) -> str | None:
         return str(self.checkpoint.directory) if self.checkpoint is not None else None

@@ -18,4 +18,6 @@ def home(tmp_path: Path) -> Iterator[Home]:
     yield home
     left = home.end_all()
     assert not left, f"left alive: {left}"
-    assert set(os.listdir("/dev/shm")) <= shared | {name for name in os.listdir("/dev/shm") if not name.startswith("flow")}
+    assert set(os.listdir("/dev/shm")) <= shared | {
+        name for name in os.listdir("/dev/shm") if not name.startswith("flow")
+    }

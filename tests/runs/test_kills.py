@@ -74,7 +74,8 @@ def test_a_run_whose_fork_server_is_killed_goes_on(home: Home):
     running = home.start(steady())
     running.until_arrived(20)
     (server,) = (
-        pid for pid, command in home.processes().items()
+        pid
+        for pid, command in home.processes().items()
         if "flow.forkserver" in command and pid not in running.worker_pids().values()
     )
     kill(server)
@@ -88,7 +89,10 @@ def test_a_run_whose_fork_server_is_killed_goes_on(home: Home):
 def test_a_worker_killed_after_its_source_ended_still_ends(home: Home):
     """What ended before the kill is not started again, and who waits for its end learns of it."""
     text = line_graph(
-        {"run": "doubler"}, source={"count": 20}, sink={"pause_ms": 50}, workers={"a": ["source", "step0"], "b": ["sink"]}
+        {"run": "doubler"},
+        source={"count": 20},
+        sink={"pause_ms": 50},
+        workers={"a": ["source", "step0"], "b": ["sink"]},
     )
     running = home.start(text)
     running.until(lambda: [one for one in running.events() if one["text"] == "ended"], "the source to end")
@@ -127,9 +131,7 @@ def test_a_killed_supervisor_leaves_nobody_and_its_run_is_resumed_from_the_last_
     file.write_bytes(file.read_bytes() + b"?")
     resumed = home.resume(running.run, "--checkpoint-every", "0.3")
     running.until_arrived(before + 20)
-    running.until(
-        lambda: [one for one in resumed.checkpoints() if one.parent > older], "a new checkpoint in its place"
-    )
+    running.until(lambda: [one for one in resumed.checkpoints() if one.parent > older], "a new checkpoint in its place")
     stop(resumed, WINDOW)
     assert f"{file}: damaged" in resumed.output
     went_on = running.received()[before]
