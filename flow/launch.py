@@ -92,16 +92,19 @@ def _checkpoint(graph: Graph, directory: RunDirectory) -> Checkpoint | None:
 
 def _close(graph: Graph, directory: RunDirectory, outcome: Outcome, note: str) -> None:
     """Write down and say how the run ended."""
-    directory.finish(outcome.how, outcome.cause)
     directory.remove_sockets()
+    try:
+        directory.finish(outcome.how, outcome.cause)
+    except OSError as error:
+        note = f"{note}\n{directory.about_file}: how the run ended could not be written: {error.strerror}".strip()
     if outcome.progress.curve is not None:
         try:
             draw_curve(outcome.progress.curve, directory.curve_file, graph.title)
-        except MissingError as error:
+        except (MissingError, OSError) as error:
             note = f"{note}\n{error}".strip()
-    print(summary(outcome.progress, directory, outcome.how, outcome.cause))
     if note:
         print(note)
+    print(summary(outcome.progress, directory, outcome.how, outcome.cause))  # last: its last line is the cause
 
 
 class Reporter:

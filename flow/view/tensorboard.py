@@ -43,15 +43,24 @@ class MetricsWriter:
             self._new.setdefault(name, []).extend(new for new in series.new if math.isfinite(new.value))
         self._last = progress
         if progress.now - self._written >= self._every_s:
-            self._flush(progress)
+            self._try_flush(progress)
 
     def close(self) -> None:
         """Write what is left."""
         if self._last is not None and self._last.now > self._written:
-            self._flush(self._last)
-        self._file.close()
-        if self._events is not None:
+            self._try_flush(self._last)
+        try:
+            self._file.close()
+        except OSError as error:
+            self._say_lost(error)
+        if self._events is None:
+            return
+        try:
             self._events.close()
+        except OSError as error:
+            self._say_lost(error)
+            # tensorboardX would try once more at exit, and print a traceback below the run's last line.
+            self._events.file_writer.event_writer.close = lambda: None
 
     def _open_events(self, folder: Path) -> Any:
         try:
@@ -63,6 +72,16 @@ class MetricsWriter:
             )
             return None
         return writer(logdir=str(folder), flush_secs=10)
+
+    def _try_flush(self, progress: Progress) -> None:
+        """A full disk loses metrics, never the run."""
+        try:
+            self._flush(progress)
+        except OSError as error:
+            self._say_lost(error)
+
+    def _say_lost(self, error: OSError) -> None:
+        self.note = f"metrics are incomplete: {error.strerror or error}"
 
     def _flush(self, progress: Progress) -> None:
         self._written = progress.now

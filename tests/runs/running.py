@@ -235,9 +235,12 @@ class Running:
     def checkpoints(self) -> list[Path]:
         return sorted(self.run.checkpoints.glob("[0-9]*[0-9]/manifest.json"))
 
+    def assert_no_process_left(self, seconds: float = 1.0) -> None:
+        self.until(lambda: not self.home.processes(), f"no survivor of {self.home.processes()}", seconds)
+
     def assert_nothing_left(self, seconds: float = 1.0) -> None:
         """No process and no socket is left of it."""
-        self.until(lambda: not self.home.processes(), f"no survivor of {self.home.processes()}", seconds)
+        self.assert_no_process_left(seconds)
         place = RunDirectory(self.run.path).sockets  # asking makes the directory
         left = list(place.iterdir())
         place.rmdir() if not left else None

@@ -74,7 +74,7 @@ def test_ctrl_c_at_any_moment_leaves_a_whole_terminal_and_nobody_behind(at_termi
         # Neither flow's own: python itself was not up yet, or was going.
         elsewhere = status == -signal.SIGINT or "Fatal Python error" in running.output
         assert status in (0, 130) or elsewhere, f"{moment}: {running.output}"
-        running.until(lambda: not running.home.processes(), f"no survivor of Ctrl-C after {moment:.2f} s", 1.0)
+        running.assert_no_process_left()
         running.assert_terminal_restored()
         if status == 0:
             assert running.run.about()["outcome"] == "stopped"
