@@ -359,7 +359,7 @@ class Supervisor:
             # Without the state of all of them a resumed run would begin some afresh.
             missing = self.epochs.keys() - {process.worker for process in asked}
             if missing:
-                self.log.warning("", f"no checkpoint {number} now: not running: {', '.join(sorted(missing))}")
+                self.log.info("", f"no checkpoint {number} now: not running: {', '.join(sorted(missing))}")
                 return None
             answers = self.replies[number] = {}
             try:

@@ -24,7 +24,7 @@ def test_a_place_that_cannot_be_written_to_is_named_with_the_way_out(home: Home)
     said = home.flow("run", graph, "--runs", home.path / "file")
     assert said.returncode == 1
     assert said.stderr == (
-        f"{home.path}/file: can't make a run directory here: Not a directory; choose another place with --runs DIR\n"
+        f"{home.path}/file: can't make a run directory here: File exists; choose another place with --runs DIR\n"
     )
 
 
