@@ -166,6 +166,8 @@ class Host:
         for port in ports.values():
             if hasattr(port, "end"):
                 port.end()
+            if hasattr(port, "close"):
+                port.close()
         self.page.set_state("ended")
 
     def _keywords(self) -> dict[str, Any]:

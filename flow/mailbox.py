@@ -28,11 +28,22 @@ class StreamMailbox:
     tally: Tally = field(default_factory=Tally)
     waiting: deque[tuple[Message, int, Taken]] = field(default_factory=deque)
     ended: set[int] = field(default_factory=set)
+    closed: bool = False
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
     def put(self, message: Message, size: int, taken: Taken) -> None:
+        if self.closed:
+            self.tally.dropped.add()
+            taken(1, size)
+            return
         self.waiting.append((message, size, taken))
         self._arrival.unpark()
+
+    def close(self) -> None:
+        """The node has ended and takes no more: what waits and what comes is dropped, so that no sender waits."""
+        self.closed = True
+        while self.waiting:
+            self.put(*self.waiting.popleft())
 
     def end(self, link: int) -> None:
         """This producer will send no more."""

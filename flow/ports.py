@@ -84,6 +84,10 @@ class In(Generic[M]):
             message = await self._mailbox.take()
         return cast(M, as_library(message))
 
+    def close(self) -> None:
+        """Take no more; the runtime does so when the node returns."""
+        self._mailbox.close()
+
     def receive_nowait(self) -> M | None:
         """The next message, or None if none waits now."""
         message = self._mailbox.take_nowait()

@@ -153,3 +153,10 @@ async def hoarder(numbers: In[Number], context: Context, saved: Saved, *, megaby
                 raise DiskFullError(f"{context.directory}: no space is left ({error})") from error
     finally:
         environment.close()
+
+
+@node
+async def taster(numbers: In[Number], *, most: int = 10) -> None:
+    """Take a few, and end."""
+    for _ in range(most):
+        await numbers.receive()
