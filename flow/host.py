@@ -112,10 +112,14 @@ class Host:
     def is_source(self) -> bool:
         return not any(port.kind in _CONSUMING for port in self.type.ports.values())
 
+    def begin(self) -> None:
+        """The node is about to run: from here on it can be cancelled."""
+        self.running, self.failed, self.scope = True, False, trio.CancelScope()
+
     async def run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
-        """Run the node to its end. Returns None when it ended, else its traceback."""
-        self.incarnation, self.running, self.failed = incarnation, True, False
-        self.scope, self.rest, self.saved = trio.CancelScope(), AtRest(), Saved(restored)
+        """Run the node, after `begin`, to its end. Returns None when it ended, else its traceback."""
+        self.incarnation = incarnation
+        self.rest, self.saved = AtRest(), Saved(restored)
         threads = WorkThreads(self.plan.key, self.rest.look)
         self.rest.threads = threads
         current_threads.set(threads)
@@ -148,6 +152,11 @@ class Host:
             self.failed = True
             self._finish(self.assembly.ports(self.plan, self.rest))
             self.page.set_state("failed")
+
+    def end_again(self, state: Packed | None) -> None:
+        """The node ended in a worker that died since. state: what the last checkpoint has of it."""
+        self._finish(self.assembly.ports(self.plan, self.rest))
+        self.state = state
 
     def _finish(self, ports: dict[str, Any]) -> None:
         self.ended = True

@@ -11,7 +11,6 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -93,16 +92,19 @@ def _checkpoint(graph: Graph, directory: RunDirectory) -> Checkpoint | None:
 
 def _close(graph: Graph, directory: RunDirectory, outcome: Outcome, note: str) -> None:
     """Write down and say how the run ended."""
-    directory.finish(outcome.how, outcome.cause)
     directory.remove_sockets()
+    try:
+        directory.finish(outcome.how, outcome.cause)
+    except OSError as error:
+        note = f"{note}\n{directory.about_file}: how the run ended could not be written: {error.strerror}".strip()
     if outcome.progress.curve is not None:
         try:
             draw_curve(outcome.progress.curve, directory.curve_file, graph.title)
-        except MissingError as error:
+        except (MissingError, OSError) as error:
             note = f"{note}\n{error}".strip()
-    print(summary(outcome.progress, directory, outcome.how, outcome.cause))
     if note:
         print(note)
+    print(summary(outcome.progress, directory, outcome.how, outcome.cause))  # last: its last line is the cause
 
 
 class Reporter:
@@ -166,13 +168,14 @@ class Interrupts:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._count += 1
         if self._count == 1:
-            stop: Callable[[], None] = self._supervisor.interrupted.set
-            trio.lowlevel.current_trio_token().run_sync_soon(stop)
+            self._supervisor.interrupt()
             return
         # From here nothing may wait: not for the loop, a lock or a worker.
-        self._supervisor.kill()
-        if sys.stdout.isatty():
-            os.write(1, f"{_SHOW_CURSOR}\nstopped at once\n".encode())
-        self._directory.finish("stopped", "by a second Ctrl-C; the last checkpoint is whole")
-        self._directory.remove_sockets()
-        os._exit(INTERRUPTED)
+        try:
+            self._supervisor.kill()
+            if sys.stdout.isatty():
+                os.write(1, f"{_SHOW_CURSOR}\nstopped at once\n".encode())
+            self._directory.finish("stopped", "by a second Ctrl-C; the last checkpoint is whole")
+            self._directory.remove_sockets()
+        finally:  # also where the disk is full
+            os._exit(INTERRUPTED)

@@ -172,12 +172,24 @@ def unpack(tensors: bytes, rest: bytes) -> dict[str, Any]:
     return state
 
 
-def read(directory: Path, name: str) -> dict[str, Any] | None:
-    """The state that a node of this name wrote into a checkpoint, None if it keeps none."""
+def read_packed(directory: Path, name: str) -> Packed | None:
+    """As `read`, in bytes."""
     rest = directory / f"{name}.msgpack"
     if not rest.exists():
         return None
     try:
-        return unpack((directory / f"{name}.safetensors").read_bytes(), rest.read_bytes())
+        return Packed((directory / f"{name}.safetensors").read_bytes(), rest.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{rest}: the state of {name} cannot be read: {error}") from error
+
+
+def read(directory: Path, name: str) -> dict[str, Any] | None:
+    """The state that a node of this name wrote into a checkpoint, None if it keeps none."""
+    packed = read_packed(directory, name)
+    if packed is None:
+        return None
+    rest = directory / f"{name}.msgpack"
+    try:
+        return unpack(packed.tensors, packed.rest)
     except (OSError, ValueError, msgpack.UnpackException, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{rest}: the state of {name} cannot be read: {error}") from error

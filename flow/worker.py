@@ -73,6 +73,7 @@ class Worker:
     words: Words
     control: socket.socket
     hosts: dict[str, Host] = field(default_factory=dict)
+    draining: bool = False
 
     def __post_init__(self) -> None:
         self.name: str = self.words["worker"]
@@ -126,7 +127,11 @@ class Worker:
         while (words := await self.line.hear()) is not None:
             match words["do"]:
                 case "start":
+                    # At once, so that a drain that comes next finds it running.
+                    self.hosts[words["node"]].begin()
                     nursery.start_soon(self._start, words)
+                case "over":
+                    self._over(self.hosts[words["node"]], words["restore"])
                 case "peer":
                     self.hub.peer_restarted(words["worker"], Path(words["inbox"]), words["epoch"])
                 case "drain":
@@ -140,12 +145,17 @@ class Worker:
 
     async def _drain(self) -> None:
         """End the sources; the others end when their inputs have. Who failed is not started again."""
+        self.draining = True
         for host in self.hosts.values():
             if host.running and host.is_source:
                 host.scope.cancel()
             elif not host.running and not host.ended:
                 host.abandon()
                 await self.line.say(say="ended", node=host.plan.key)
+
+    def _over(self, host: Host, restore: str | None) -> None:
+        """The node ended in an earlier incarnation of this worker: who waits for its end here learns of it."""
+        host.end_again(None if restore is None else saved_state.read_packed(Path(restore), host.plan.key))
 
     async def _start(self, words: Words) -> None:
         host = self.hosts[words["node"]]
@@ -160,12 +170,15 @@ class Worker:
             fatal = host.failed_for_good
         except CheckpointError as error:
             failure, fatal = str(error), True
+            host.running, host.failed = False, True
         if failure is None:
             await self.line.say(say="ended", node=host.plan.key)
         else:
             self.log.error(host.plan.key, failure)
             cause = host.cause or failure
             await self.line.say(say="failed", node=host.plan.key, cause=cause, trace=failure, fatal=fatal)
+            if self.draining:
+                host.abandon()
 
     async def _checkpoint(self, words: Words) -> None:
         """Write the state of every node that keeps some; each is taken when that node rests."""

@@ -149,7 +149,14 @@ async def hoarder(numbers: In[Number], context: Context, saved: Saved, *, megaby
             try:
                 with environment.begin(write=True) as transaction:
                     transaction.put(b"%d" % progress.done, rng.bytes(megabytes << 20))
-            except lmdb.DiskError as error:
+            except lmdb.Error as error:
                 raise DiskFullError(f"{context.directory}: no space is left ({error})") from error
     finally:
         environment.close()
+
+
+@node
+async def taster(numbers: In[Number], *, most: int = 10) -> None:
+    """Take a few, and end."""
+    for _ in range(most):
+        await numbers.receive()

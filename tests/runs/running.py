@@ -220,7 +220,8 @@ class Running:
 
     def events(self) -> list[dict[str, Any]]:
         """What the supervisor logged."""
-        text = (self.run.logs / "supervisor.jsonl").read_text()
+        place = self.run.logs / "supervisor.jsonl"
+        text = place.read_text() if place.exists() else ""
         return [json.loads(line) for line in text.splitlines()]
 
     def worker_pids(self) -> dict[str, int]:
@@ -234,9 +235,12 @@ class Running:
     def checkpoints(self) -> list[Path]:
         return sorted(self.run.checkpoints.glob("[0-9]*[0-9]/manifest.json"))
 
+    def assert_no_process_left(self, seconds: float = 1.0) -> None:
+        self.until(lambda: not self.home.processes(), f"no survivor of {self.home.processes()}", seconds)
+
     def assert_nothing_left(self, seconds: float = 1.0) -> None:
         """No process and no socket is left of it."""
-        self.until(lambda: not self.home.processes(), f"no survivor of {self.home.processes()}", seconds)
+        self.assert_no_process_left(seconds)
         place = RunDirectory(self.run.path).sockets  # asking makes the directory
         left = list(place.iterdir())
         place.rmdir() if not left else None

@@ -62,3 +62,14 @@ def test_a_worker_without_models_never_loads_torch(home: Home):
     assert running.wait() == 0
     about = json.loads(running.run.about_file.read_text())
     assert about["outcome"] == "stopped"
+
+
+def test_nobody_waits_for_a_node_that_has_ended(home: Home):
+    """What is sent to it is dropped and counted, so a run that drains ends."""
+    text = graph_text(
+        {"source": {"run": "source", "count": 300}, "taster": {"run": "taster"}}, {"source.numbers": "taster.numbers"}
+    )
+    running = home.start(text)
+    assert running.wait() == 0, running.story()
+    (count,) = running.ledger().values()
+    assert (count.sent, count.received, count.dropped) == (300, 10, 290)

@@ -21,7 +21,7 @@ def test_a_node_that_raises_is_started_again_and_only_the_message_in_its_hand_is
     assert running.wait() == 0, running.story()
     assert running.received() == [number for number in range(80) if number not in (19, 39, 59)]
     assert all(count.sent == count.received for count in running.ledger().values()), running.ledger()
-    assert "restarts: step0 3" in running.output
+    assert "restarts: step0.0 3" in running.output
     assert running.log("making") == ""
     assert "number 19 is too much" in running.log("main")
     assert "tests/runs/nodes_for_runs.py" in running.log("main")
@@ -60,7 +60,7 @@ def test_a_message_of_the_wrong_dtype_is_refused_where_it_was_made(home: Home):
     assert running.output.splitlines()[-1] == (
         "first cause: step0-0 died 4 times within 60 s, at first of this: "
         "node step0-0: MessageError: node step0, port passed: "
-        "Number.values: expected int64 (rows,), found float32 (1,)"
+        "field values: expected int64 (rows), found dtype float32"
     )
 
 
