@@ -114,6 +114,9 @@ class Worker:
                     self.hub.peer_restarted(words["worker"], Path(words["inbox"]), words["epoch"])
                 case "drain":
                     await self._drain()
+                case "end":
+                    # It ended in the worker before this one; receivers that were started again have to hear it.
+                    self.hosts[words["node"]].abandon("ended")
                 case "checkpoint":
                     nursery.start_soon(self._checkpoint, words)
                 case "stop":
