@@ -261,9 +261,9 @@ def test_lists_nested_to_any_depth_are_refused(depth, at):
 def test_what_a_receiver_would_refuse_cannot_be_sent():
     with pytest.raises(MessageError, match="Text: its texts"):
         encode(Kind.DATA, 0, 0, 0, 0, Text("x" * HEADER_MAX))
+    table = {str(n): np.zeros(INLINE_MAX // 4, np.float32) for n in range(1100)}
+    empty = np.zeros((0, 2, 3), np.uint8), np.zeros(0, bool), np.zeros((0, 1)), np.zeros(0, np.complex64)
     with pytest.raises(MessageError, match="Everything"):
-        table = {str(n): np.zeros(INLINE_MAX // 4, np.float32) for n in range(1100)}
-        empty = np.zeros((0, 2, 3), np.uint8), np.zeros(0, bool), np.zeros((0, 1)), np.zeros(0, np.complex64)
         encode(Kind.DATA, 0, 0, 0, 0, Everything(*empty, np.zeros(()), table, 0, 0.0, False, ""))
     with pytest.raises(MessageError, match="64 bits"):
         encode(Kind.DATA, 0, 0, 0, 0, Block(1 << 64, np.zeros(0, np.uint8)))
