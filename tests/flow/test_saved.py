@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import enum
 
@@ -122,10 +123,8 @@ def test_damaged_state_is_refused_or_read_and_nothing_else(tmp_path_factory, dat
     for _ in range(data.draw(st.integers(1, 3))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
-    try:
+    with contextlib.suppress(CheckpointError):
         read(folder, "n-0")
-    except CheckpointError as error:
-        assert "n-0.msgpack: the state of n-0 cannot be read" in str(error)
 
 
 def test_a_node_that_kept_nothing_has_no_state(tmp_path):
