@@ -19,7 +19,7 @@ from flow.logs import EventLog
 from flow.node_type import NodeType
 from flow.plan import NodePlan
 from flow.saved import Packed, Saved
-from flow.stats import Counter, Gauge, Page, Series
+from flow.stats import Counter, Gauge, Page, Series, State
 
 # A node that takes no stream and serves no call: it makes what others process, so draining a run begins with it.
 _CONSUMING = ("In", "Serve")
@@ -146,23 +146,24 @@ class Host:
             self.running = False
             threads.stop()
 
-    def abandon(self) -> None:
-        """The node failed and will not be started again: its receivers are told that no more comes."""
-        if not self.running and not self.ended:
-            self.failed = True
-            self._finish(self.assembly.ports(self.plan, self.rest))
-            self.page.set_state("failed")
+    def abandon(self, state: State = "failed") -> None:
+        """The node will not be started again here: its receivers are told that no more comes.
 
-    def end_again(self, state: Packed | None) -> None:
-        """The node ended in a worker that died since. state: what the last checkpoint has of it."""
-        self._finish(self.assembly.ports(self.plan, self.rest))
-        self.state = state
+        Its state is not taken: it failed in the middle of something, or never began. The checkpoint before counts.
+        """
+        if not self.running and not self.ended:
+            self.failed = state == "failed"
+            self._end(self.assembly.ports(self.plan, self.rest))
+            self.page.set_state(state)
 
     def _finish(self, ports: dict[str, Any]) -> None:
-        self.ended = True
         self.state = self._pack()
         for act in self.rest.when_resting:
             act()
+        self._end(ports)
+
+    def _end(self, ports: dict[str, Any]) -> None:
+        self.ended = True
         for port in ports.values():
             if hasattr(port, "end"):
                 port.end()

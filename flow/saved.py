@@ -132,7 +132,10 @@ def pack(state: dict[str, Any]) -> Packed:
         raise CheckpointError(f"a {type(value).__name__} cannot be saved; use numbers, texts, lists, dicts and tensors")
 
     rest = _packer(refer, state)
-    return Packed(safetensors.numpy.save(tensors), rest)
+    try:
+        return Packed(safetensors.numpy.save(tensors), rest)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"an array cannot be saved: {error}") from error
 
 
 def _packer(refer: Any, value: Any) -> bytes:
@@ -172,24 +175,15 @@ def unpack(tensors: bytes, rest: bytes) -> dict[str, Any]:
     return state
 
 
-def read_packed(directory: Path, name: str) -> Packed | None:
-    """As `read`, in bytes."""
-    rest = directory / f"{name}.msgpack"
-    if not rest.exists():
-        return None
-    try:
-        return Packed((directory / f"{name}.safetensors").read_bytes(), rest.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{rest}: the state of {name} cannot be read: {error}") from error
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, RuntimeError, msgpack.UnpackException)
 
 
 def read(directory: Path, name: str) -> dict[str, Any] | None:
     """The state that a node of this name wrote into a checkpoint, None if it keeps none."""
-    packed = read_packed(directory, name)
-    if packed is None:
-        return None
     rest = directory / f"{name}.msgpack"
+    if not rest.exists():
+        return None
     try:
-        return unpack(packed.tensors, packed.rest)
-    except (OSError, ValueError, msgpack.UnpackException, safetensors.SafetensorError) as error:
+        return unpack((directory / f"{name}.safetensors").read_bytes(), rest.read_bytes())
+    except (*_UNREADABLE, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{rest}: the state of {name} cannot be read: {error}") from error

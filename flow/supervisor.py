@@ -239,7 +239,7 @@ class Supervisor:
                 await self._introduce(process, words["inbox"])
                 for node in self._nodes(process.worker):
                     if node.key in self.ended:
-                        await self._tell(process, do="over", node=node.key, restore=self._restore())
+                        await self._tell(process, do="over", node=node.key)
                     else:
                         await self._start_node(process, node.key)
                 process.started = True
@@ -383,6 +383,11 @@ class Supervisor:
             self.log.warning("", f"no checkpoint {directory.stem}: {'; '.join(problems)}; the one before is untouched")
             return None
         files = [name for answer in answers if answer for name in answer["files"]]
+        if self.checkpoint is not None:
+            # A node that is being started again goes on from the checkpoint before; without its state in this one
+            # it would begin anew.
+            for key in sorted(self.incarnations.keys() - {name.rpartition(".")[0] for name in files}):
+                files += checkpoints.carry_over(directory, self.checkpoint, key)
         counters = {name: float(value.total) for name, value in self.progress.counters.items()}
         began = time.perf_counter()
         self.checkpoint = checkpoints.complete(directory, files, self.node_types, counters)

@@ -131,7 +131,8 @@ class Worker:
                     self.hosts[words["node"]].begin()
                     nursery.start_soon(self._start, words)
                 case "over":
-                    self._over(self.hosts[words["node"]], words["restore"])
+                    # It ended in the worker before this one; receivers that were started again have to hear it.
+                    self.hosts[words["node"]].abandon("ended")
                 case "peer":
                     self.hub.peer_restarted(words["worker"], Path(words["inbox"]), words["epoch"])
                 case "drain":
@@ -152,10 +153,6 @@ class Worker:
             elif not host.running and not host.ended:
                 host.abandon()
                 await self.line.say(say="ended", node=host.plan.key)
-
-    def _over(self, host: Host, restore: str | None) -> None:
-        """The node ended in an earlier incarnation of this worker: who waits for its end here learns of it."""
-        host.end_again(None if restore is None else saved_state.read_packed(Path(restore), host.plan.key))
 
     async def _start(self, words: Words) -> None:
         host = self.hosts[words["node"]]

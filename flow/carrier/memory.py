@@ -30,7 +30,7 @@ class StreamRoute:
 class CallRoute:
     """From a Call to a Serve, and the answers back.
 
-    wanted: the question's type at the server. answers: the answer's at the caller.
+    wanted: the question's type as the server declares it; answers: the answer's as the caller does.
     """
 
     mailbox: QuestionMailbox
