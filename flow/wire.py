@@ -13,9 +13,11 @@ before an array is made. Whatever is wrong is a WireError, and nothing else is e
 
 from __future__ import annotations
 
+import functools
+import math
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -33,6 +35,12 @@ FRAMES_MAX = 1024
 INLINE_MAX = 64 * 1024
 _LENGTH = struct.Struct("<I")
 _ALIGNMENT = 8
+_ZEROS = bytes(_ALIGNMENT)
+_PACKER = msgpack.Packer()
+_PACK: Callable[[Any], bytes] = _PACKER.pack
+_LIST_OF_7 = b"\x97"  # msgpack's first byte of such a list
+# Of a link, how many headers that were found good are remembered.
+_LAYOUTS_MAX = 64
 
 
 class Kind(IntEnum):
@@ -66,10 +74,29 @@ class Envelope:
 
 @dataclass(frozen=True)
 class Schema:
-    """What a link may carry: a message type, and the sizes that settings of the receiving node fix."""
+    """What a link may carry: a message type, and the sizes that settings of the receiving node fix.
+
+    layouts: what fields' headers that were found good say, by their bytes. A stream repeats few of them.
+    """
 
     message: type[Message]
     sizes: Sizes
+    layouts: dict[bytes, Layout] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the header of a message's fields says, held against the schema already.
+
+    values: of scalars. arrays: the field, the key where it is a table, dtype, shape, bytes, and the frame that
+    holds them, or 0 and the offset in the first. inline, size: bytes behind the header, and in all.
+    """
+
+    values: dict[str, Any]
+    arrays: tuple[tuple[str, str | None, Any, tuple[int, ...], int, int, int], ...]
+    tables: tuple[str, ...]
+    inline: int
+    size: int
 
 
 Frames = list[Any]
@@ -83,36 +110,46 @@ def encode(
 
     The frames of large arrays are the arrays' own memory: they must not change until the frames are sent.
     """
-    fields: list[Any] = []
+    entries: list[bytes] = []
     inline: list[Any] = []
     large: list[Any] = []
     offset = size = 0
     for spec in message.fields if message is not None else ():
         value = getattr(message, spec.name)
         if spec.kind == "scalar":
-            fields.append([spec.name, float(value) if spec.scalar is float else value])
+            entries.append(_PACK([spec.name, float(value) if spec.scalar is float else value]))
             continue
         for name, array in _arrays(spec, value):
-            size += array.nbytes
-            if array.nbytes < INLINE_MAX:
-                fields.append([name, array.dtype.name, array.shape, -1 - offset])
-                inline.append(array.tobytes())
-                padding = -array.nbytes % _ALIGNMENT
+            nbytes = array.nbytes
+            size += nbytes
+            if nbytes < INLINE_MAX:
+                entries.append(_entry(name, array.dtype, array.shape, -1 - offset))
+                padding = -nbytes % _ALIGNMENT
+                # A view with a dimension of 0 has no buffer that `join` takes.
+                inline.append(array.data if nbytes else b"")
                 if padding:
-                    inline.append(b"\0" * padding)
-                offset += array.nbytes + padding
+                    inline.append(_ZEROS[:padding])
+                offset += nbytes + padding
             else:
                 large.append(array.reshape(-1).view(np.uint8).data)
-                fields.append([name, array.dtype.name, array.shape, len(large)])
-    header = msgpack.packb([FORMAT, int(kind), link, sequence, epoch, number, fields])
-    header += b"\0" * (-(len(header) + _LENGTH.size) % _ALIGNMENT)
-    first = b"".join((_LENGTH.pack(len(header)), header, *inline))
+                entries.append(_entry(name, array.dtype, array.shape, len(large)))
+    # The parts of one msgpack list: its numbers, and behind them the list of fields, whose parts are remembered.
+    numbers = _PACK((FORMAT, int(kind), link, sequence, epoch, number))
+    header = b"".join((_LIST_OF_7, numbers[1:], _PACKER.pack_array_header(len(entries)), *entries))
+    padding = -(len(header) + _LENGTH.size) % _ALIGNMENT
+    first = b"".join((_LENGTH.pack(len(header) + padding), header, _ZEROS[:padding], *inline))
     return [first, *large], size
 
 
+@functools.lru_cache(maxsize=4096)
+def _entry(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], where: int) -> bytes:
+    return _PACK([name, dtype.name, shape, where])
+
+
 def _arrays(spec: Field, value: Any) -> list[tuple[str, Array]]:
-    named = [(spec.name, value)] if spec.kind == "array" else [(f"{spec.name}/{key}", value[key]) for key in value]
-    return [(name, _contiguous(array)) for name, array in named]
+    if spec.kind == "array":
+        return [(spec.name, _contiguous(value))]
+    return [(f"{spec.name}/{key}", _contiguous(value[key])) for key in value]
 
 
 def _contiguous(value: Any) -> Array:
@@ -149,39 +186,71 @@ def _decode(frames: Sequence[Any], lookup: Lookup) -> Envelope:
     (length,) = _LENGTH.unpack_from(first)
     if length > min(HEADER_MAX, len(first) - _LENGTH.size):
         raise WireError(f"header of {length} bytes; the frame holds {len(first)} and {HEADER_MAX} are allowed")
-    kind, link, sequence, epoch, number, fields = _read_header(first[_LENGTH.size : _LENGTH.size + length])
+    kind, link, sequence, epoch, number, fields = _read_header(first[_LENGTH.size : _LENGTH.size + length].tobytes())
     if kind not in CARRIES_MESSAGE:
-        if fields or len(frames) > 1:
+        if fields != _NO_FIELDS or len(frames) > 1:
             raise WireError(f"{kind.name} carries no message, but fields or frames came with it")
         return Envelope(kind, link, sequence, epoch, number)
     schema = lookup(kind, link)
     if schema is None:
         raise WireError(f"no link {link} takes {kind.name}")
-    body = first[_LENGTH.size + length :]
-    message, size = _read_message(schema, fields, body, frames)
-    return Envelope(kind, link, sequence, epoch, number, message, size)
+    layout = schema.layouts.get(fields)
+    if layout is None:
+        layout = _read_layout(schema, fields)
+        if len(schema.layouts) >= _LAYOUTS_MAX:
+            schema.layouts.clear()
+        schema.layouts[fields] = layout
+    message = _read_message(schema, layout, first, _LENGTH.size + length, frames)
+    return Envelope(kind, link, sequence, epoch, number, message, layout.size)
 
 
-def _read_header(raw: memoryview) -> tuple[Kind, int, int, int, int, list[Any]]:
+_NO_FIELDS = b"\x90"
+_KINDS = {int(kind): kind for kind in Kind}
+
+
+def _unpacker(raw: bytes) -> msgpack.Unpacker:
     unpacker = msgpack.Unpacker(
-        max_buffer_size=HEADER_MAX, max_str_len=4096, max_bin_len=0, max_ext_len=0, max_map_len=0
+        max_buffer_size=HEADER_MAX,
+        read_size=len(raw) or 1,
+        max_str_len=4096,
+        max_bin_len=0,
+        max_ext_len=0,
+        max_map_len=0,
     )
     unpacker.feed(raw)
-    header = unpacker.unpack()
-    if type(header) is not list or len(header) != 7 or header[0] != FORMAT:
-        raise WireError(f"expected a header of 7 values of format {FORMAT}, found {header!r:.60}")
-    numbers = header[1:6]
-    if any(type(value) is not int or not 0 <= value < 1 << 63 for value in numbers) or type(header[6]) is not list:
-        raise WireError(f"a header's values are counts and a list of fields, found {header!r:.100}")
-    return (Kind(numbers[0]), numbers[1], numbers[2], numbers[3], numbers[4], header[6])
+    return unpacker
 
 
-def _read_message(schema: Schema, fields: list[Any], body: memoryview, frames: Sequence[Any]) -> tuple[Message, int]:
+def _read_header(raw: bytes) -> tuple[Kind, int, int, int, int, bytes]:
+    """The numbers, and the bytes of the list of fields."""
+    unpacker = _unpacker(raw)
+    if unpacker.read_array_header() != 7:
+        raise WireError(f"expected a header of 7 values, found {raw[:60]!r}")
+    numbers = [unpacker.unpack() for _ in range(6)]
+    if any(type(value) is not int or not 0 <= value < 1 << 63 for value in numbers):
+        raise WireError(f"a header's values are counts and a list of fields, found {numbers!r:.100}")
+    if numbers[0] != FORMAT:
+        raise WireError(f"expected a header of format {FORMAT}, found {numbers[0]}")
+    kind = _KINDS.get(numbers[1])
+    if kind is None:
+        raise WireError(f"{numbers[1]} is no kind of message")
+    begin = unpacker.tell()
+    unpacker.skip()
+    return kind, numbers[2], numbers[3], numbers[4], numbers[5], raw[begin : unpacker.tell()]
+
+
+def _read_layout(schema: Schema, raw: bytes) -> Layout:
+    fields = _unpacker(raw).unpack()
+    if type(fields) is not list:
+        raise WireError(f"a header ends with a list of fields, found {fields!r:.60}")
     specs = {spec.name: spec for spec in schema.message.fields}
-    values: dict[str, Any] = {spec.name: {} for spec in schema.message.fields if spec.kind == "table"}
+    tables = tuple(spec.name for spec in schema.message.fields if spec.kind == "table")
+    values: dict[str, Any] = {}
+    arrays: list[tuple[str, str | None, Any, tuple[int, ...], int, int, int]] = []
     bound = dict(schema.sizes)
-    size = 0
+    seen: set[str] = set(tables)
     used: set[int] = set()
+    inline = size = 0
     for entry in fields:
         if type(entry) is not list or not entry or type(entry[0]) is not str:
             raise WireError(f"a field is a list that begins with its name, found {entry!r:.60}")
@@ -189,21 +258,28 @@ def _read_message(schema: Schema, fields: list[Any], body: memoryview, frames: S
         spec = specs.get(name)
         if spec is None:  # the sender's type has more fields than this port reads
             continue
-        if (name in values and spec.kind != "table") or (key and spec.kind != "table"):
+        if (name in seen and spec.kind != "table") or (key and spec.kind != "table"):
             raise WireError(f"field {entry[0]} came twice or is no table")
+        seen.add(name)
         if spec.kind == "scalar":
             values[name] = _read_scalar(spec, entry)
             continue
-        array = _read_array(spec, entry, bound, body, frames, used)
-        size += array.nbytes
-        if spec.kind == "table":
-            values[name][key] = array
+        dtype, shape, nbytes = _read_array(spec, entry, bound)
+        frame, offset = max(entry[3], 0), -1 - entry[3]
+        if frame in used:
+            raise WireError(f"field {spec.name}: frame {frame} is already used")
+        if frame:
+            used.add(frame)
+        elif offset < 0 or offset % _ALIGNMENT:
+            raise WireError(f"field {spec.name}: its bytes begin at {offset}")
         else:
-            values[name] = array
-    missing = specs.keys() - values.keys()
+            inline = max(inline, offset + nbytes)
+        arrays.append((name, key if spec.kind == "table" else None, dtype, shape, nbytes, frame, offset))
+        size += nbytes
+    missing = specs.keys() - seen
     if missing:
         raise WireError(f"{schema.message.__name__} without field {', '.join(sorted(missing))}")
-    return schema.message(**values), size
+    return Layout(values, tuple(arrays), tables, inline, size)
 
 
 def _read_scalar(spec: Field, entry: list[Any]) -> Any:
@@ -212,34 +288,38 @@ def _read_scalar(spec: Field, entry: list[Any]) -> Any:
     return entry[1]
 
 
-def _read_array(
-    spec: Field, entry: list[Any], bound: dict[str, int], body: memoryview, frames: Sequence[Any], used: set[int]
-) -> Array:
+def _read_array(spec: Field, entry: list[Any], bound: dict[str, int]) -> tuple[np.dtype[Any], tuple[int, ...], int]:
     if len(entry) != 4 or entry[1] not in DTYPES or type(entry[2]) is not list or type(entry[3]) is not int:
         raise WireError(f"field {spec.name}: an array is name, dtype, shape and place, found {entry!r:.80}")
-    _, dtype_name, shape, where = entry
+    _, dtype_name, shape, _ = entry
     if len(shape) > 16 or any(type(n) is not int or not 0 <= n < 1 << 48 for n in shape):
         raise WireError(f"field {spec.name}: {shape!r:.60} is no shape")
     problem = array_problem(spec, dtype_name, tuple(shape), bound)
     if problem:
         raise WireError(f"field {spec.name}: {problem}")
     dtype = np.dtype(dtype_name)
-    count = 1
-    for n in shape:
-        count *= n
-    nbytes = count * dtype.itemsize
-    if where > 0:
-        if where >= len(frames) or where in used:
-            raise WireError(f"field {spec.name}: frame {where} of {len(frames)} is not there or already used")
-        used.add(where)
-        raw = memoryview(frames[where]).cast("B")
-        if len(raw) != nbytes:
-            raise WireError(f"field {spec.name}: {nbytes} bytes by its shape, but frame {where} holds {len(raw)}")
-    else:
-        start = -1 - where
-        if start < 0 or start % _ALIGNMENT or start + nbytes > len(body):
-            raise WireError(f"field {spec.name}: bytes {start} to {start + nbytes} of {len(body)}")
-        raw = body[start : start + nbytes]
-    array: Array = np.frombuffer(raw, dtype).reshape(shape)
-    array.flags.writeable = False
-    return array
+    return dtype, tuple(shape), math.prod(shape) * dtype.itemsize
+
+
+def _read_message(schema: Schema, layout: Layout, first: memoryview, begin: int, frames: Sequence[Any]) -> Message:
+    if layout.inline > len(first) - begin:
+        raise WireError(f"{layout.inline} bytes of arrays by the header, {len(first) - begin} behind it")
+    values = dict(layout.values)
+    for name in layout.tables:
+        values[name] = {}
+    for name, key, dtype, shape, nbytes, frame, offset in layout.arrays:
+        raw, start = first, begin + offset
+        if frame:
+            if frame >= len(frames):
+                raise WireError(f"field {name}: frame {frame} of {len(frames)} is not there")
+            raw, start = memoryview(frames[frame]).cast("B"), 0
+            if len(raw) != nbytes:
+                raise WireError(f"field {name}: {nbytes} bytes by its shape, but frame {frame} holds {len(raw)}")
+        # Over the frame itself: a slice of it would be one more object that each array keeps.
+        array: Array = np.ndarray(shape, dtype, raw, start)
+        array.setflags(write=False)
+        if key is None:
+            values[name] = array
+        else:
+            values[name][key] = array
+    return schema.message(**values)
