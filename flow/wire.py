@@ -59,7 +59,7 @@ class Kind(IntEnum):
 CARRIES_MESSAGE = frozenset((Kind.DATA, Kind.QUESTION, Kind.ANSWER, Kind.NEWEST))
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Envelope:
     """A decoded message with what stood around it. size: bytes of its arrays."""
 
@@ -322,4 +322,6 @@ def _read_message(schema: Schema, layout: Layout, first: memoryview, begin: int,
             values[name] = array
         else:
             values[name][key] = array
-    return schema.message(**values)
+    message = schema.message.__new__(schema.message)
+    message.__dict__.update(values)  # a frozen dataclass's own __init__ takes a third of decoding's time
+    return message
