@@ -107,7 +107,8 @@ class Assembly:
     def _end(self, plan: LinkPlan) -> None:
         """The receiving end of a link from another worker."""
         peer = self.hub.peer(self.plan.worker_of(*plan.sender[:2]))
-        self.hub.received[plan.number] = Received(peer, self.mailboxes[plan.receiver], self._schema(plan.receiver, 0))
+        schema = self._schema(plan.receiver, 0)
+        self.hub.received[plan.number] = Received(peer, self.mailboxes[plan.receiver], schema, plan.credit)
 
     def _schema(self, end: End, which: int) -> Schema:
         node_type = self.types[end[0]]

@@ -16,6 +16,9 @@ from flow.batch import Asked, Gathering, rows_of
 from flow.message import Message
 from flow.tally import Tally
 
+# A task whose messages always wait already yields all the same once in so many.
+YIELD_EVERY = 16
+
 Taken = Callable[[int, int], None]
 """Told how many messages of how many bytes a node took in hand: the carrier returns that much credit."""
 
@@ -34,6 +37,7 @@ class StreamMailbox:
     ended: set[int] = field(default_factory=set)
     closed: bool = False
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+    _until_yield: int = 0
 
     def close(self) -> None:
         """The node ended and will take no more: what waits and what still comes is dropped, so that no sender waits."""
@@ -63,7 +67,12 @@ class StreamMailbox:
     async def take(self) -> Message:
         """The next message. Raises `trio.EndOfChannel` when all producers have ended and nothing waits."""
         if self.waiting:
-            await trio.lowlevel.checkpoint()
+            if self._until_yield:
+                self._until_yield -= 1
+                await trio.lowlevel.checkpoint_if_cancelled()
+            else:
+                self._until_yield = YIELD_EVERY - 1
+                await trio.lowlevel.checkpoint()
         while not self.waiting:
             if len(self.ended) >= self.producers:
                 raise trio.EndOfChannel

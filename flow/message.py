@@ -195,6 +195,26 @@ def check(message: Message, expected: type[Message], sizes: Sizes) -> None:
             raise MessageError(f"field {field.name}: expected {field}, found {type(value).__name__} {value!r:.60}")
 
 
+def signature(message: Message) -> object | None:
+    """What `check` looks at, to be compared: type, and of each field dtype and shape, or its scalar's type.
+
+    None where there is none: a table, or a field that is no array.
+    """
+    parts: list[object] = [type(message)]
+    for field in message.fields:
+        value = getattr(message, field.name)
+        if field.kind == "array":
+            if type(value) is not np.ndarray:
+                return None
+            parts.append(value.dtype)
+            parts.append(value.shape)
+        elif field.kind == "scalar":
+            parts.append(type(value))
+        else:
+            return None
+    return tuple(parts)
+
+
 def _check_array(field: Field, name: str, value: Any, bound: dict[str, int]) -> None:
     dtype = getattr(value, "dtype", None)
     shape = getattr(value, "shape", None)
@@ -291,7 +311,7 @@ def freeze(message: Message) -> None:
         value = getattr(message, field.name)
         for array in value.values() if field.kind == "table" else (value,):
             if isinstance(array, np.ndarray):
-                array.flags.writeable = False
+                array.setflags(write=False)
 
 
 def size_in_bytes(message: Message) -> int:

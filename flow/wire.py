@@ -13,9 +13,11 @@ before an array is made. Whatever is wrong is a WireError, and nothing else is e
 
 from __future__ import annotations
 
+import functools
+import math
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -34,6 +36,12 @@ DIMENSIONS_MAX = 16
 INLINE_MAX = 64 * 1024
 _LENGTH = struct.Struct("<I")
 _ALIGNMENT = 8
+_ZEROS = bytes(_ALIGNMENT)
+_PACKER = msgpack.Packer()
+_PACK: Callable[[Any], bytes] = _PACKER.pack
+_LIST_OF_7 = b"\x97"  # msgpack's first byte of such a list
+# Of a link, how many headers that were found good are remembered.
+_LAYOUTS_MAX = 64
 
 
 class Kind(IntEnum):
@@ -52,7 +60,7 @@ class Kind(IntEnum):
 CARRIES_MESSAGE = frozenset((Kind.DATA, Kind.QUESTION, Kind.ANSWER, Kind.NEWEST))
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Envelope:
     """A decoded message with what stood around it. size: bytes of its arrays."""
 
@@ -67,10 +75,29 @@ class Envelope:
 
 @dataclass(frozen=True)
 class Schema:
-    """What a link may carry: a message type, and the sizes that settings of the receiving node fix."""
+    """What a link may carry: a message type, and the sizes that settings of the receiving node fix.
+
+    layouts: what fields' headers that were found good say, by their bytes. A stream repeats few of them.
+    """
 
     message: type[Message]
     sizes: Sizes
+    layouts: dict[bytes, Layout] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the header of a message's fields says, held against the schema already.
+
+    values: of scalars. arrays: the field, the key where it is a table, dtype, shape, bytes, and the frame that
+    holds them, or 0 and the offset in the first. inline, size: bytes behind the header, and in all.
+    """
+
+    values: dict[str, Any]
+    arrays: tuple[tuple[str, str | None, Any, tuple[int, ...], int, int, int], ...]
+    tables: tuple[str, ...]
+    inline: int
+    size: int
 
 
 Frames = list[Any]
@@ -87,47 +114,55 @@ def encode(
     Raises:
       MessageError: a receiver would refuse it.
     """
-    fields: list[Any] = []
+    entries: list[bytes] = []
     inline: list[Any] = []
     large: list[Any] = []
     offset = size = 0
     for spec in message.fields if message is not None else ():
         value = getattr(message, spec.name)
         if spec.kind == "scalar":
-            fields.append([spec.name, float(value) if spec.scalar is float else value])
+            entries.append(_PACK([spec.name, float(value) if spec.scalar is float else value]))
             continue
         for name, array in _arrays(spec, value):
-            size += array.nbytes
-            if array.nbytes < INLINE_MAX:
-                fields.append([name, array.dtype.name, array.shape, -1 - offset])
-                inline.append(array.tobytes())
-                padding = -array.nbytes % _ALIGNMENT
+            nbytes = array.nbytes
+            size += nbytes
+            if nbytes < INLINE_MAX:
+                entries.append(_entry(name, array.dtype, array.shape, -1 - offset))
+                padding = -nbytes % _ALIGNMENT
+                # A view with a dimension of 0 has no buffer that `join` takes.
+                inline.append(array.data if nbytes else b"")
                 if padding:
-                    inline.append(b"\0" * padding)
-                offset += array.nbytes + padding
+                    inline.append(_ZEROS[:padding])
+                offset += nbytes + padding
             else:
                 large.append(array.reshape(-1).view(np.uint8).data)
-                fields.append([name, array.dtype.name, array.shape, len(large)])
+                entries.append(_entry(name, array.dtype, array.shape, len(large)))
     try:
-        header = msgpack.packb([FORMAT, int(kind), link, sequence, epoch, number, fields])
-    except (OverflowError, UnicodeEncodeError) as error:
-        raise MessageError(
-            f"{type(message).__name__}: a number has more than 64 bits or a text is no Unicode: {error}"
-        ) from error
+        # The parts of one msgpack list: its numbers, and behind them the list of fields, whose parts are remembered.
+        numbers = _PACK((FORMAT, int(kind), link, sequence, epoch, number))
+    except OverflowError as error:
+        raise MessageError(f"{kind.name}: a number has more than 64 bits: {error}") from error
+    header = b"".join((_LIST_OF_7, numbers[1:], _PACKER.pack_array_header(len(entries)), *entries))
     if len(header) > HEADER_MAX - _ALIGNMENT or len(large) >= FRAMES_MAX:
         raise MessageError(
             f"{type(message).__name__}: its texts, names and shapes take {len(header)} bytes and its large arrays "
             f"{len(large)} frames, but {HEADER_MAX} and {FRAMES_MAX - 1} are allowed; send long texts as uint8 arrays, "
             "and a long table as one array or in parts"
         )
-    header += b"\0" * (-(len(header) + _LENGTH.size) % _ALIGNMENT)
-    first = b"".join((_LENGTH.pack(len(header)), header, *inline))
+    padding = -(len(header) + _LENGTH.size) % _ALIGNMENT
+    first = b"".join((_LENGTH.pack(len(header) + padding), header, _ZEROS[:padding], *inline))
     return [first, *large], size
 
 
+@functools.lru_cache(maxsize=4096)
+def _entry(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], where: int) -> bytes:
+    return _PACK([name, dtype.name, shape, where])
+
+
 def _arrays(spec: Field, value: Any) -> list[tuple[str, Array]]:
-    named = [(spec.name, value)] if spec.kind == "array" else [(f"{spec.name}/{key}", value[key]) for key in value]
-    return [(name, _contiguous(array)) for name, array in named]
+    if spec.kind == "array":
+        return [(spec.name, _contiguous(value))]
+    return [(f"{spec.name}/{key}", _contiguous(value[key])) for key in value]
 
 
 def _contiguous(value: Any) -> Array:
@@ -170,24 +205,34 @@ def _decode(frames: Sequence[Any], lookup: Lookup) -> Envelope:
     (length,) = _LENGTH.unpack_from(first)
     if length > min(HEADER_MAX, len(first) - _LENGTH.size):
         raise WireError(f"header of {length} bytes; the frame holds {len(first)} and {HEADER_MAX} are allowed")
-    kind, link, sequence, epoch, number, fields = _read_header(first[_LENGTH.size : _LENGTH.size + length])
+    kind, link, sequence, epoch, number, fields = _read_header(first[_LENGTH.size : _LENGTH.size + length].tobytes())
     if kind not in CARRIES_MESSAGE:
-        if fields or len(frames) > 1:
+        if fields != _NO_FIELDS or len(frames) > 1:
             raise WireError(f"{kind.name} carries no message, but fields or frames came with it")
         return Envelope(kind, link, sequence, epoch, number)
     schema = lookup(kind, link)
     if schema is None:
         raise WireError(f"no link {link} takes {kind.name}")
-    body = first[_LENGTH.size + length :]
-    message, size = _read_message(schema, fields, body, frames)
-    return Envelope(kind, link, sequence, epoch, number, message, size)
+    layout = schema.layouts.get(fields)
+    if layout is None:
+        layout = _read_layout(schema, fields)
+        if len(schema.layouts) >= _LAYOUTS_MAX:
+            schema.layouts.clear()
+        schema.layouts[fields] = layout
+    message = _read_message(schema, layout, first, _LENGTH.size + length, frames)
+    return Envelope(kind, link, sequence, epoch, number, message, layout.size)
 
 
-def _read_header(raw: memoryview) -> tuple[Kind, int, int, int, int, list[Any]]:
+_NO_FIELDS = b"\x90"
+_KINDS = {int(kind): kind for kind in Kind}
+
+
+def _unpacker(raw: bytes) -> msgpack.Unpacker:
     # The two lists that may be long are read item by item: a list is allocated by the length it claims, and lists in
     # lists that each claim 65536 would take 80 MB of a header of 5 KB.
     unpacker = msgpack.Unpacker(
         max_buffer_size=HEADER_MAX,
+        read_size=len(raw) or 1,
         max_str_len=HEADER_MAX,
         max_bin_len=0,
         max_ext_len=0,
@@ -195,24 +240,40 @@ def _read_header(raw: memoryview) -> tuple[Kind, int, int, int, int, list[Any]]:
         max_array_len=DIMENSIONS_MAX,
     )
     unpacker.feed(raw)
+    return unpacker
+
+
+def _read_header(raw: bytes) -> tuple[Kind, int, int, int, int, bytes]:
+    """The numbers, and the bytes of the list of fields."""
+    unpacker = _unpacker(raw)
     length = unpacker.read_array_header()
     if length != 7:
         raise WireError(f"expected a header of 7 values, found {length}")
-    form, *numbers = (unpacker.unpack() for _ in range(6))
-    if form != FORMAT:
-        raise WireError(f"expected a header of format {FORMAT}, found {form!r:.60}")
+    numbers = [unpacker.unpack() for _ in range(6)]
+    if numbers[0] != FORMAT:
+        raise WireError(f"expected a header of format {FORMAT}, found {numbers[0]!r:.60}")
     if any(type(value) is not int or not 0 <= value < 1 << 63 for value in numbers):
-        raise WireError(f"a header's values are counts, found {numbers!r:.100}")
+        raise WireError(f"a header's values are counts, found {numbers[1:]!r:.100}")
+    kind = _KINDS.get(numbers[1])
+    if kind is None:
+        raise WireError(f"{numbers[1]} is no kind of message")
+    begin = unpacker.tell()
+    for _ in range(unpacker.read_array_header()):
+        unpacker.skip()
+    return kind, numbers[2], numbers[3], numbers[4], numbers[5], raw[begin : unpacker.tell()]
+
+
+def _read_layout(schema: Schema, raw: bytes) -> Layout:
+    unpacker = _unpacker(raw)
     fields = [unpacker.unpack() for _ in range(unpacker.read_array_header())]
-    return (Kind(numbers[0]), numbers[1], numbers[2], numbers[3], numbers[4], fields)
-
-
-def _read_message(schema: Schema, fields: list[Any], body: memoryview, frames: Sequence[Any]) -> tuple[Message, int]:
     specs = {spec.name: spec for spec in schema.message.fields}
-    values: dict[str, Any] = {spec.name: {} for spec in schema.message.fields if spec.kind == "table"}
+    tables = tuple(spec.name for spec in schema.message.fields if spec.kind == "table")
+    values: dict[str, Any] = {}
+    arrays: list[tuple[str, str | None, Any, tuple[int, ...], int, int, int]] = []
     bound = dict(schema.sizes)
-    size = 0
+    seen: set[str] = set(tables)
     used: set[int] = set()
+    inline = size = 0
     for entry in fields:
         if type(entry) is not list or not entry or type(entry[0]) is not str:
             raise WireError(f"a field is a list that begins with its name, found {entry!r:.60}")
@@ -220,21 +281,28 @@ def _read_message(schema: Schema, fields: list[Any], body: memoryview, frames: S
         spec = specs.get(name)
         if spec is None:  # the sender's type has more fields than this port reads
             continue
-        if (name in values and spec.kind != "table") or (key and spec.kind != "table"):
+        if (name in seen and spec.kind != "table") or (key and spec.kind != "table"):
             raise WireError(f"field {entry[0]} came twice or is no table")
+        seen.add(name)
         if spec.kind == "scalar":
             values[name] = _read_scalar(spec, entry)
             continue
-        array = _read_array(spec, entry, bound, body, frames, used)
-        size += array.nbytes
-        if spec.kind == "table":
-            values[name][key] = array
+        dtype, shape, nbytes = _read_array(spec, entry, bound)
+        frame, offset = max(entry[3], 0), -1 - entry[3]
+        if frame in used:
+            raise WireError(f"field {spec.name}: frame {frame} is already used")
+        if frame:
+            used.add(frame)
+        elif offset < 0 or offset % _ALIGNMENT:
+            raise WireError(f"field {spec.name}: its bytes begin at {offset}")
         else:
-            values[name] = array
-    missing = specs.keys() - values.keys()
+            inline = max(inline, offset + nbytes)
+        arrays.append((name, key if spec.kind == "table" else None, dtype, shape, nbytes, frame, offset))
+        size += nbytes
+    missing = specs.keys() - seen
     if missing:
         raise WireError(f"{schema.message.__name__} without field {', '.join(sorted(missing))}")
-    return schema.message(**values), size
+    return Layout(values, tuple(arrays), tables, inline, size)
 
 
 def _read_scalar(spec: Field, entry: list[Any]) -> Any:
@@ -243,34 +311,40 @@ def _read_scalar(spec: Field, entry: list[Any]) -> Any:
     return entry[1]
 
 
-def _read_array(
-    spec: Field, entry: list[Any], bound: dict[str, int], body: memoryview, frames: Sequence[Any], used: set[int]
-) -> Array:
+def _read_array(spec: Field, entry: list[Any], bound: dict[str, int]) -> tuple[np.dtype[Any], tuple[int, ...], int]:
     if len(entry) != 4 or entry[1] not in DTYPES or type(entry[2]) is not list or type(entry[3]) is not int:
         raise WireError(f"field {spec.name}: an array is name, dtype, shape and place, found {entry!r:.80}")
-    _, dtype_name, shape, where = entry
+    _, dtype_name, shape, _ = entry
     if len(shape) > DIMENSIONS_MAX or any(type(n) is not int or not 0 <= n < 1 << 48 for n in shape):
         raise WireError(f"field {spec.name}: {shape!r:.60} is no shape")
     problem = array_problem(spec, dtype_name, tuple(shape), bound)
     if problem:
         raise WireError(f"field {spec.name}: {problem}")
     dtype = np.dtype(dtype_name)
-    count = 1
-    for n in shape:
-        count *= n
-    nbytes = count * dtype.itemsize
-    if where > 0:
-        if where >= len(frames) or where in used:
-            raise WireError(f"field {spec.name}: frame {where} of {len(frames)} is not there or already used")
-        used.add(where)
-        raw = memoryview(frames[where]).cast("B")
-        if len(raw) != nbytes:
-            raise WireError(f"field {spec.name}: {nbytes} bytes by its shape, but frame {where} holds {len(raw)}")
-    else:
-        start = -1 - where
-        if start < 0 or start % _ALIGNMENT or start + nbytes > len(body):
-            raise WireError(f"field {spec.name}: bytes {start} to {start + nbytes} of {len(body)}")
-        raw = body[start : start + nbytes]
-    array: Array = np.frombuffer(raw, dtype).reshape(shape)
-    array.flags.writeable = False
-    return array
+    return dtype, tuple(shape), math.prod(shape) * dtype.itemsize
+
+
+def _read_message(schema: Schema, layout: Layout, first: memoryview, begin: int, frames: Sequence[Any]) -> Message:
+    if layout.inline > len(first) - begin:
+        raise WireError(f"{layout.inline} bytes of arrays by the header, {len(first) - begin} behind it")
+    values = dict(layout.values)
+    for name in layout.tables:
+        values[name] = {}
+    for name, key, dtype, shape, nbytes, frame, offset in layout.arrays:
+        raw, start = first, begin + offset
+        if frame:
+            if frame >= len(frames):
+                raise WireError(f"field {name}: frame {frame} of {len(frames)} is not there")
+            raw, start = memoryview(frames[frame]).cast("B"), 0
+            if len(raw) != nbytes:
+                raise WireError(f"field {name}: {nbytes} bytes by its shape, but frame {frame} holds {len(raw)}")
+        # Over the frame itself: a slice of it would be one more object that each array keeps.
+        array: Array = np.ndarray(shape, dtype, raw, start)
+        array.setflags(write=False)
+        if key is None:
+            values[name] = array
+        else:
+            values[name][key] = array
+    message = schema.message.__new__(schema.message)
+    message.__dict__.update(values)  # a frozen dataclass's own __init__ takes a third of decoding's time
+    return message

@@ -35,7 +35,10 @@ TRIPWIRE = 100_000
 # A burst is drained in pieces, so that one busy peer cannot keep the loop from everyone else.
 BURST = 64
 FRAME_BYTES_MAX = 1 << 32
-_ZERO_COPY_MIN = wire.INLINE_MAX
+# Sending without a copy wakes pyzmq's collector thread for each frame; below this a copy costs less.
+_ZERO_COPY_MIN = 160 * 1024
+# How long credit may be held back to be returned with that of the next messages.
+CREDIT_HELD_S = 0.002
 _Log = Callable[[str], None]
 
 
@@ -138,13 +141,21 @@ def _try_send(socket: zmq.Socket[bytes], frames: list[Any]) -> bool:
 
 @dataclass
 class Received:
-    """The receiving end of a link from another worker: its mailbox, and the ledger of what came."""
+    """The receiving end of a link from another worker: its mailbox, and the ledger of what came.
+
+    credit: the sender's window in messages. held, held_size: credit not yet returned. taken: what the mailbox tells
+    of messages taken that came under this epoch.
+    """
 
     peer: Peer
     mailbox: StreamMailbox | QuestionMailbox | NewestMailbox
     schema: Schema
+    credit: int = 1
     epoch: int = -1
     expected: int = 0
+    held: int = 0
+    held_size: int = 0
+    taken: Callable[[int, int], None] | None = None
 
 
 @dataclass
@@ -175,6 +186,8 @@ class Hub:
     sent: dict[int, Sent] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._holding = False
+        self._held = trio.lowlevel.ParkingLot()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._inbox = self._context.socket(zmq.PULL)
         self._inbox.setsockopt(zmq.RCVHWM, TRIPWIRE)
@@ -197,18 +210,25 @@ class Hub:
         async with trio.open_nursery() as nursery:
             for peer in self.peers.values():
                 nursery.start_soon(peer.run)
+            nursery.start_soon(self._return_held_credit)
             await self._pump()
 
     async def _pump(self) -> None:
         inbox, descriptor = self._inbox, _descriptor(self._inbox)
         while True:
-            for _ in range(BURST):
-                if not _events(inbox) & zmq.POLLIN:
-                    break
-                self._receive(inbox.recv_multipart(zmq.NOBLOCK, copy=False))
-            if _events(inbox) & zmq.POLLIN:
+            received = 0
+            try:
+                for received in range(BURST):
+                    frames = [inbox.recv(zmq.NOBLOCK, copy=False)]
+                    while frames[-1].more:
+                        frames.append(inbox.recv(zmq.NOBLOCK, copy=False))
+                    self._receive(frames)
+            except zmq.Again:
+                pass
+            if received:
+                # Whoever was sent something goes first; what comes meanwhile needs no waiting on the descriptor.
                 await trio.lowlevel.checkpoint()
-            else:
+            elif not _events(inbox) & zmq.POLLIN:
                 await trio.lowlevel.wait_readable(descriptor)
 
     def _receive(self, frames: list[zmq.Frame]) -> None:
@@ -241,6 +261,8 @@ class Hub:
             return
         if envelope.epoch > received.epoch:  # the sender was started again, or speaks for the first time
             received.epoch, received.expected = envelope.epoch, 0
+            received.held = received.held_size = 0
+            received.taken = None
             received.mailbox.reopen(envelope.link)
         if isinstance(received.mailbox, StreamMailbox):
             self._count(received, envelope)
@@ -271,13 +293,40 @@ class Hub:
         received.expected = envelope.sequence + (envelope.kind is Kind.DATA)
 
     def _taken(self, link: int, received: Received) -> Callable[[int, int], None]:
+        if received.taken is not None:
+            return received.taken
         epoch = received.epoch
 
         def taken(messages: int, size: int) -> None:
             # A sender that was started again has a whole window; credit of the old one would unbind it.
-            received.peer.reply(epoch, wire.encode(Kind.CREDIT, link, size, self.epoch, messages)[0])
+            if epoch != received.epoch:
+                return
+            received.held += messages
+            received.held_size += size
+            if 2 * received.held >= received.credit:
+                self._return_credit(link, received)
+            elif not self._holding:
+                self._holding = True
+                self._held.unpark()
 
+        received.taken = taken
         return taken
+
+    def _return_credit(self, link: int, received: Received) -> None:
+        credit, _ = wire.encode(Kind.CREDIT, link, received.held_size, self.epoch, received.held)
+        received.held = received.held_size = 0
+        received.peer.reply(received.epoch, credit)
+
+    async def _return_held_credit(self) -> None:
+        """Half a window is returned at once, less of it soon: a sender may wait for the last byte of its window."""
+        while True:
+            if not self._holding:
+                await self._held.park()
+            await trio.sleep(CREDIT_HELD_S)
+            self._holding = False
+            for link, received in self.received.items():
+                if received.held:
+                    self._return_credit(link, received)
 
     def _deliver_question(self, received: Received, mailbox: QuestionMailbox, envelope: Envelope) -> None:
         link, request, epoch = envelope.link, envelope.number, received.epoch
