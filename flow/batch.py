@@ -109,10 +109,12 @@ class Staging:
                     "questions of one batch differ in the first dimension only"
                 )
         arrays = [np.asarray(part) for part in parts]
-        key = (name, bucket, tail, arrays[0].dtype.str)
+        # The widest of what callers sent, in case the field takes several dtypes: nobody's values are rounded.
+        dtype = np.result_type(*arrays)
+        key = (name, bucket, tail, dtype.str)
         buffer = self._buffers.get(key)
         if buffer is None:
-            buffer = self._buffers[key] = np.zeros((bucket, *tail), arrays[0].dtype)
+            buffer = self._buffers[key] = np.zeros((bucket, *tail), dtype)
         np.concatenate(arrays, out=buffer[:rows])
         buffer[rows:] = 0
         return buffer

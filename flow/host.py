@@ -12,11 +12,11 @@ import trio
 
 from flow import saved as saved_state
 from flow.assembly import Assembly
-from flow.compute import WorkThreads, current_threads
+from flow.computing import WorkThreads, current_threads
 from flow.context import Context, Level, Live
 from flow.errors import CheckpointError, DiskFullError, MissingError, SettingError
 from flow.logs import EventLog
-from flow.node import NodeType
+from flow.node_type import NodeType
 from flow.plan import NodePlan
 from flow.saved import Packed, Saved
 from flow.stats import Counter, Gauge, Page, Series
@@ -166,8 +166,8 @@ class Host:
         for port in ports.values():
             if hasattr(port, "end"):
                 port.end()
-            if hasattr(port, "close"):
-                port.close()
+        for mailbox in self.assembly.mailboxes_of(self.plan):
+            mailbox.close()
         self.page.set_state("ended")
 
     def _keywords(self) -> dict[str, Any]:

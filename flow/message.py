@@ -21,7 +21,7 @@ import typing
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -40,6 +40,7 @@ else:
         """Stands for `torch.Tensor` in an annotation, so that declaring a message does not import torch."""
 
 
+M = TypeVar("M", bound="Message")
 Sizes: TypeAlias = Mapping[str, int]
 
 # A numpy array's dtype as the wire and the annotations name it.
@@ -220,6 +221,8 @@ def array_problem(field: Field, dtype: str, shape: tuple[int, ...], bound: dict[
         known = dim.resolved(bound)
         if known is None:
             assert dim.name is not None
+            if size < dim.size:
+                return f"expected {field}, found shape {shape}"
             if dim.name != "_":
                 bound[dim.name] = size - dim.size
         elif known != size and dim.name != "_":
@@ -273,6 +276,13 @@ def shown(field: Field, sizes: Sizes) -> str:
         f"{dim}={size}" if dim.name and (size := dim.resolved(sizes)) is not None else str(dim) for dim in field.dims
     ]
     return f"{'|'.join(field.dtypes)} ({', '.join(dims)})"
+
+
+def conformed(message: M, wanted: type[M] | None) -> M:
+    """The message as the type that its receiver declares, which may hold fewer fields or other libraries' arrays."""
+    if wanted is None or type(message) is wanted:
+        return message
+    return wanted(**{field.name: getattr(message, field.name) for field in wanted.fields})
 
 
 def freeze(message: Message) -> None:

@@ -22,12 +22,13 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from flow.errors import WireError
+from flow.errors import MessageError, WireError
 from flow.message import DTYPES, Array, Field, Message, Sizes, array_problem
 
 FORMAT = 1
 HEADER_MAX = 64 * 1024
 FRAMES_MAX = 1024
+DIMENSIONS_MAX = 16
 # Below this an array travels behind the header: one more frame costs about as much as copying 64 KiB
 # (4 µs a frame, both ends together).
 INLINE_MAX = 64 * 1024
@@ -43,8 +44,8 @@ class Kind(IntEnum):
     CREDIT = 2  # the receiver took messages in hand [how many]; the sequence field holds their bytes
     QUESTION = 3  # of a call [request]
     ANSWER = 4  # of a call [request]
-    FAILURE = 5  # a call will not be answered, since its server was restarted [request]
-    NEWEST = 6  # a published value [version]
+    FAILURE = 5  # a call will not be answered [request]; the sequence field is 1 if the server ended for good
+    NEWEST = 6  # a published value [version]; the sequence field holds the publisher's generation
     SEEN = 7  # the receiver has the published value [version]
 
 
@@ -82,6 +83,9 @@ def encode(
     """Frames to send, and the bytes of the message's arrays.
 
     The frames of large arrays are the arrays' own memory: they must not change until the frames are sent.
+
+    Raises:
+      MessageError: a receiver would refuse it.
     """
     fields: list[Any] = []
     inline: list[Any] = []
@@ -104,7 +108,18 @@ def encode(
             else:
                 large.append(array.reshape(-1).view(np.uint8).data)
                 fields.append([name, array.dtype.name, array.shape, len(large)])
-    header = msgpack.packb([FORMAT, int(kind), link, sequence, epoch, number, fields])
+    try:
+        header = msgpack.packb([FORMAT, int(kind), link, sequence, epoch, number, fields])
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise MessageError(
+            f"{type(message).__name__}: a number has more than 64 bits or a text is no Unicode: {error}"
+        ) from error
+    if len(header) > HEADER_MAX - _ALIGNMENT or len(large) >= FRAMES_MAX:
+        raise MessageError(
+            f"{type(message).__name__}: its texts, names and shapes take {len(header)} bytes and its large arrays "
+            f"{len(large)} frames, but {HEADER_MAX} and {FRAMES_MAX - 1} are allowed; send long texts as uint8 arrays, "
+            "and a long table as one array or in parts"
+        )
     header += b"\0" * (-(len(header) + _LENGTH.size) % _ALIGNMENT)
     first = b"".join((_LENGTH.pack(len(header)), header, *inline))
     return [first, *large], size
@@ -122,6 +137,12 @@ def _contiguous(value: Any) -> Array:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+# RecursionError: a text that shows lists nested a thousand deep.
+_MALFORMED = (
+    ValueError, TypeError, OverflowError, KeyError, IndexError, RecursionError, struct.error, msgpack.UnpackException,
+)  # fmt: skip
+
+
 def decode(frames: Sequence[Any], lookup: Lookup) -> Envelope:
     """Read a message that anybody may have sent.
 
@@ -136,7 +157,7 @@ def decode(frames: Sequence[Any], lookup: Lookup) -> Envelope:
         return _decode(frames, lookup)
     except WireError:
         raise
-    except (ValueError, TypeError, OverflowError, KeyError, IndexError, struct.error, msgpack.UnpackException) as error:
+    except _MALFORMED as error:
         raise WireError(f"malformed message: {type(error).__name__}: {error}") from error
 
 
@@ -163,17 +184,27 @@ def _decode(frames: Sequence[Any], lookup: Lookup) -> Envelope:
 
 
 def _read_header(raw: memoryview) -> tuple[Kind, int, int, int, int, list[Any]]:
+    # The two lists that may be long are read item by item: a list is allocated by the length it claims, and lists in
+    # lists that each claim 65536 would take 80 MB of a header of 5 KB.
     unpacker = msgpack.Unpacker(
-        max_buffer_size=HEADER_MAX, max_str_len=4096, max_bin_len=0, max_ext_len=0, max_map_len=0
+        max_buffer_size=HEADER_MAX,
+        max_str_len=HEADER_MAX,
+        max_bin_len=0,
+        max_ext_len=0,
+        max_map_len=0,
+        max_array_len=DIMENSIONS_MAX,
     )
     unpacker.feed(raw)
-    header = unpacker.unpack()
-    if type(header) is not list or len(header) != 7 or header[0] != FORMAT:
-        raise WireError(f"expected a header of 7 values of format {FORMAT}, found {header!r:.60}")
-    numbers = header[1:6]
-    if any(type(value) is not int or not 0 <= value < 1 << 63 for value in numbers) or type(header[6]) is not list:
-        raise WireError(f"a header's values are counts and a list of fields, found {header!r:.100}")
-    return (Kind(numbers[0]), numbers[1], numbers[2], numbers[3], numbers[4], header[6])
+    length = unpacker.read_array_header()
+    if length != 7:
+        raise WireError(f"expected a header of 7 values, found {length}")
+    form, *numbers = (unpacker.unpack() for _ in range(6))
+    if form != FORMAT:
+        raise WireError(f"expected a header of format {FORMAT}, found {form!r:.60}")
+    if any(type(value) is not int or not 0 <= value < 1 << 63 for value in numbers):
+        raise WireError(f"a header's values are counts, found {numbers!r:.100}")
+    fields = [unpacker.unpack() for _ in range(unpacker.read_array_header())]
+    return (Kind(numbers[0]), numbers[1], numbers[2], numbers[3], numbers[4], fields)
 
 
 def _read_message(schema: Schema, fields: list[Any], body: memoryview, frames: Sequence[Any]) -> tuple[Message, int]:
@@ -218,7 +249,7 @@ def _read_array(
     if len(entry) != 4 or entry[1] not in DTYPES or type(entry[2]) is not list or type(entry[3]) is not int:
         raise WireError(f"field {spec.name}: an array is name, dtype, shape and place, found {entry!r:.80}")
     _, dtype_name, shape, where = entry
-    if len(shape) > 16 or any(type(n) is not int or not 0 <= n < 1 << 48 for n in shape):
+    if len(shape) > DIMENSIONS_MAX or any(type(n) is not int or not 0 <= n < 1 << 48 for n in shape):
         raise WireError(f"field {spec.name}: {shape!r:.60} is no shape")
     problem = array_problem(spec, dtype_name, tuple(shape), bound)
     if problem:

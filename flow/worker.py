@@ -24,7 +24,7 @@ from flow.control import Line, Words
 from flow.errors import CheckpointError
 from flow.host import Host
 from flow.logs import EventLog
-from flow.node import load
+from flow.node_type import load
 from flow.plan import Plan
 from flow.run_directory import RunDirectory
 from flow.stats import Page

@@ -26,7 +26,7 @@ COMMANDS = {
     "stop": "flow.cli.stop",
 }
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
-EXAMPLE = """example:
+EXAMPLE = """examples:
   flow run graphs/laser_atari.toml
   flow check graphs/*.toml
   flow draw graphs/laser_atari.toml -o laser.svg

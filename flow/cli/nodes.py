@@ -14,7 +14,7 @@ from flow.errors import MissingError, NodeTypeError
 from flow.graph.problems import described, nearest
 from flow.graph.registry import find_type, known_types
 from flow.message import Message
-from flow.node import NodeType, Port, Setting
+from flow.node_type import NodeType, Port, Setting
 
 EXAMPLE = """example:
   flow nodes

@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.checkpoint_every <= 0:
         arguments.parser.error(f"--checkpoint-every {arguments.checkpoint_every:g}: expected more than 0 seconds")
     # Late, so that `flow --help` and wrong use answer at once.
+    from flow.graph.bound import check_memory
     from flow.graph.load import load_graph
     from flow.launch import launch
     from flow.run_directory import RunDirectory, find_run
@@ -63,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         graph = load_graph(directory.graph_file)
         return launch(graph, directory, seed=directory.about()["seed"], resumed=True, options=options)
     graph = load_graph(arguments.graph, profile=arguments.profile, sets=arguments.sets)
+    check_memory(graph)
     directory = RunDirectory.create(arguments.runs, arguments.graph.stem)
     seed = arguments.seed if arguments.seed is not None else secrets.randbelow(1 << 31)
     return launch(graph, directory, seed=seed, resumed=False, options=options)

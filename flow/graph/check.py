@@ -9,7 +9,7 @@ from flow.graph.model import Edge, End, Graph
 from flow.graph.problems import Problems
 from flow.graph.registry import install
 from flow.message import Field, Message, Sizes, misfits, misfitting, shown
-from flow.node import OTHER_END, Port
+from flow.node_type import OTHER_END, Port
 
 
 def check_graph(graph: Graph, problems: Problems, *, tied: bool, packages: bool) -> None:

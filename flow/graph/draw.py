@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from flow.documentation import summary
 from flow.graph.layout import Box, Layout, Route, lay_out, short_type
-from flow.graph.model import Graph, place
-from flow.node import Port
+from flow.graph.model import End, Graph, place
+from flow.node_type import Port
 
 MARGIN = 28.0
 TITLE = 52.0
@@ -92,7 +92,7 @@ def _body(graph: Graph, layout: Layout, workers: Sequence[str]) -> list[str]:
             if workers.index(worker) not in home:
                 home.append(workers.index(worker))
     lines = [_route(graph, route) for route in layout.routes]
-    labelled: set[tuple[str, float, float]] = set()  # a port with several receivers says its message once
+    labelled: set[tuple[End, bool]] = set()  # a port with several receivers says its message once
     labels = []
     for route in layout.routes:
         label = _label(graph, route, labelled)
@@ -205,16 +205,16 @@ def _toward(corner: tuple[float, float], other: tuple[float, float]) -> tuple[fl
     return corner[0] + dx * share, corner[1] + dy * share
 
 
-def _label(graph: Graph, route: Route, labelled: set[tuple[str, float, float]]) -> str:
+def _label(graph: Graph, route: Route, labelled: set[tuple[End, bool]]) -> str:
+    key = (route.edge.sender, route.back)
+    if key in labelled:
+        return ""
+    labelled.add(key)
     kind = KINDS[graph.kind(route.edge)]
     if route.back:  # on the level piece below, near the end it starts from
         x, y, anchor = route.points[2][0] - 14, route.points[2][1] - 4, "end"
     else:
         x, y, anchor = route.points[0][0] + 9, route.points[0][1] - 5, "start"
-    key = (route.label, x, y)
-    if key in labelled:
-        return ""
-    labelled.add(key)
     return f'<text class="label {kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{_text(route.label)}</text>'
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 from flow.graph.model import DEFAULT_CREDIT, DEFAULT_CREDIT_BYTES, Edge, End, GraphNode, Mode
 from flow.graph.params import Unfilled
 from flow.graph.problems import Problems, described, nearest
-from flow.node import OTHER_END, SENDING, Port
+from flow.node_type import OTHER_END, SENDING, Port
 
 # What an edge can say, by the kind of its sending port; the rest would have no effect.
 KEYS = {

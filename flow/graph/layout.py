@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from flow.graph.model import Edge, End, Graph
-from flow.node import Port
+from flow.node_type import Port
 
 CHARACTER = 6.7  # width of a letter of a label, a little too wide rather than too narrow
 LETTER = 6.0  # the same in the smaller print of edges

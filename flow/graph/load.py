@@ -22,7 +22,7 @@ from flow.graph.model import Graph, GraphNode, Report, hosted_replicas
 from flow.graph.params import NAME, Filler, Params, Unfilled, names_in, override, override_by_sets, read_params
 from flow.graph.problems import Problems, described, expected
 from flow.graph.registry import find_type
-from flow.node import GRAPH_KEYS, NodeType, Setting
+from flow.node_type import GRAPH_KEYS, NodeType, Setting
 
 TABLES: dict[str, type] = {
     "title": str,

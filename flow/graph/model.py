@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from flow.node import NodeType, Port
+from flow.node_type import NodeType, Port
 
 Mode = Literal["share", "copy"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from flow.errors import NodeTypeError
 from flow.graph.problems import nearest
-from flow.node import NodeType
+from flow.node_type import NodeType
 
 ENTRY_POINTS = "flow.nodes"
 # Which extra of flow-research brings a package; what is not here is installed by its own name.

@@ -11,7 +11,7 @@ from typing import Any
 
 from flow.documentation import summary
 from flow.graph.edges import ALL_KEYS
-from flow.node import NodeType, Setting
+from flow.node_type import NodeType, Setting
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
