@@ -55,8 +55,12 @@ class StreamLink:
 
     def send(self, message: Message, size: int) -> None:
         """Hand over a message that fits the window."""
-        self.route.data(self.sequence, message)  # first: one that the carrier refuses is not under way
-        self.window.spend(size)
+        self.window.spend(size)  # first: one for a node of this worker that has ended comes back at once
+        try:
+            self.route.data(self.sequence, message)
+        except BaseException:  # one that the carrier refuses is not under way
+            self.window.give_back(1, size)
+            raise
         self.tally.add(size)
         self.sequence += 1
 
