@@ -170,24 +170,25 @@ class QuestionMailbox:
 class NewestMailbox:
     """The newest value of a `Latest` port; -1 is the version of none.
 
-    generation: which start of the publisher it came from. One that goes on from an older checkpoint begins with
-    versions that were seen before, and they count.
+    generations: by link, which start of its publisher was heard last. One that goes on from an older checkpoint
+    begins with versions that were seen before, and they count.
     """
 
     publishers: int = 1
     tally: Tally = field(default_factory=Tally)
     newest: Message | None = None
     version: int = -1
-    generation: int = -1
+    generations: dict[int, int] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
-    def put(self, message: Message, version: int, size: int, generation: int) -> None:
+    def put(self, link: int, generation: int, version: int, message: Message, size: int) -> None:
         """A value arrived. One older than what is here is dropped: two publishers' values may cross."""
-        if version < self.version and generation <= self.generation:
+        began_again = generation > self.generations.get(link, generation)
+        self.generations[link] = generation
+        if version < self.version and not began_again:
             self.tally.dropped.add()
             return
-        self.generation = generation
         self.tally.add(size)
         self.newest, self.version = message, version
         self._arrival.unpark_all()
@@ -200,7 +201,8 @@ class NewestMailbox:
     def reopen(self, link: int) -> None:
         """The publisher's worker was started again."""
         self.ended.discard(link)
-        self.generation = -1
+        if link in self.generations:
+            self.generations[link] = -1
 
     def close(self) -> None:
         """The node ended. What still comes replaces what is here; nobody waits for it to be read."""

@@ -65,7 +65,7 @@ class NewestRoute:
 
     def newest(self, generation: int, version: int, message: Message) -> None:
         assert self.link is not None
-        self.mailbox.put(conformed(message, self.wanted), version, size_in_bytes(message), generation)
+        self.mailbox.put(self.link.number, generation, version, conformed(message, self.wanted), size_in_bytes(message))
         self.link.seen()
 
     def end(self, sequence: int) -> None:

@@ -14,6 +14,7 @@ owns the waiting on each socket; it looks at EVENTS after every operation and wa
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -217,14 +218,13 @@ class Hub:
         inbox, descriptor = self._inbox, _descriptor(self._inbox)
         while True:
             received = 0
-            try:
-                for received in range(BURST):
+            with contextlib.suppress(zmq.Again):
+                while received < BURST:
                     frames = [inbox.recv(zmq.NOBLOCK, copy=False)]
                     while frames[-1].more:
                         frames.append(inbox.recv(zmq.NOBLOCK, copy=False))
+                    received += 1
                     self._receive(frames)
-            except zmq.Again:
-                pass
             if received:
                 # Whoever was sent something goes first; what comes meanwhile needs no waiting on the descriptor.
                 await trio.lowlevel.checkpoint()
@@ -275,7 +275,7 @@ class Hub:
             self._deliver_question(received, received.mailbox, envelope)
         else:
             assert envelope.message is not None
-            received.mailbox.put(envelope.message, envelope.number, envelope.size, envelope.sequence)
+            received.mailbox.put(envelope.link, envelope.sequence, envelope.number, envelope.message, envelope.size)
             seen, _ = wire.encode(Kind.SEEN, envelope.link, 0, self.epoch, envelope.number)
             received.peer.reply(received.epoch, seen)
 
