@@ -114,12 +114,12 @@ class Host:
 
     def begin(self) -> None:
         """The node is about to run: from here on it can be cancelled."""
-        self.running, self.failed, self.scope = True, False, trio.CancelScope()
+        self.running, self.failed = True, False
+        self.scope, self.rest = trio.CancelScope(), AtRest()
 
     async def run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
         """Run the node, after `begin`, to its end. Returns None when it ended, else its traceback."""
-        self.incarnation = incarnation
-        self.rest, self.saved = AtRest(), Saved(restored)
+        self.incarnation, self.saved = incarnation, Saved(restored)
         threads = WorkThreads(self.plan.key, self.rest.look)
         self.rest.threads = threads
         current_threads.set(threads)
@@ -198,15 +198,12 @@ class Host:
         )
 
     async def take_state(self) -> Packed | None:
-        """A copy of the node's state when it next rests; None if it keeps nothing.
+        """A copy of the node's state when it next rests.
 
-        Raises:
-          CheckpointError: it failed, so that its state may be half changed, and goes on from a checkpoint.
+        None if it keeps nothing, and if it failed or has not begun: what it goes on from is the checkpoint before.
         """
-        if self.type.saved_parameter is None:
+        if self.type.saved_parameter is None or self.failed or not (self.running or self.ended):
             return None
-        if self.failed or not (self.running or self.ended):
-            raise CheckpointError(f"{self.plan.key} failed or has not started yet")
         if self.ended:
             return self.state
         taken: list[Packed | None] = []

@@ -81,6 +81,7 @@ async def test_state_is_taken_only_between_two_messages_and_the_node_ends_its_en
     host, out, into = hosted
     got, states = [], []
     async with trio.open_nursery() as nursery:
+        host.begin()
         nursery.start_soon(host.run, 0, None)
 
         async def produce():
@@ -93,8 +94,6 @@ async def test_state_is_taken_only_between_two_messages_and_the_node_ends_its_en
 
         nursery.start_soon(produce)
         nursery.start_soon(consume)
-        while not host.running:
-            await trio.lowlevel.checkpoint()
         while host.running:
             packed = await host.take_state()
             if packed is not None:
@@ -112,6 +111,7 @@ async def test_state_is_taken_only_between_two_messages_and_the_node_ends_its_en
 async def test_a_failed_node_goes_on_from_its_state_or_is_given_up(hosted, number, for_good):
     host, out, into = hosted
     await out.send(Tick(0, number))
+    host.begin()
     trace = await host.run(0, None)
     assert "in node n, replica 0, start 0" in trace
     assert host.failed_for_good == for_good
@@ -120,6 +120,7 @@ async def test_a_failed_node_goes_on_from_its_state_or_is_given_up(hosted, numbe
     await out.send(Tick(0, 5))
     out.end()
     async with trio.open_nursery() as nursery:
+        host.begin()
         nursery.start_soon(host.run, 1, {"pair": {"before": 7, "after": 7}})
         assert [tick.number async for tick in into] == [5]
     assert state_of(await host.take_state()) == {"before": 8, "after": 8}
@@ -128,6 +129,7 @@ async def test_a_failed_node_goes_on_from_its_state_or_is_given_up(hosted, numbe
 async def test_a_node_given_up_ends_its_ends_and_leaves_no_half_done_state(hosted):
     host, out, into = hosted
     await out.send(Tick(0, -1))
+    host.begin()
     await host.run(0, None)
     host.abandon()
     assert [tick async for tick in into] == []
