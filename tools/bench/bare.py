@@ -1,6 +1,6 @@
 """The same jobs in bare pyzmq and bare trio: the limits that the benches hold flow against.
 
-    python -m tools.bench.bare ROLE PATH COUNTS      one end of a pair of processes; prints what it measured
+python -m tools.bench.bare ROLE PATH COUNTS      one end of a pair of processes; prints what it measured
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Wall and CPU time of a stream of things, after some to warm up. Imports nothing, so that any interpreter can use it."""
+"""Wall and CPU time of a stream of things, after some to warm up. Imports nothing: any interpreter can use it."""
 
 from __future__ import annotations
 
