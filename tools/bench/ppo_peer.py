@@ -41,7 +41,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.bench.ppo_peer", description=__doc__.split("\n")[0])
     parser.add_argument("--epochs", type=int, default=4, help="passes over each batch (default 4, as CleanRL)")
     parser.add_argument("--seconds", type=float, default=8.0, help="of measuring (default 8)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default 1, as each worker of flow has)")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     loop = Loop(options.epochs)
     loop.iterate()
     began, cpu, done = time.perf_counter(), time.process_time(), 0

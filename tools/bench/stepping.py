@@ -95,6 +95,8 @@ def bare_loop(lanes: int, threads: int, seconds: float) -> tuple[float, float]:
     players = [threading.Thread(target=play, args=(group,)) for group in range(2)]
     for player in players:
         player.start()
+    while not all(steps):  # opening the emulators takes its time
+        time.sleep(0.1)
     time.sleep(WARM_S)
     before, began, cpu = sum(steps), time.perf_counter(), time.process_time()
     time.sleep(seconds)
