@@ -17,7 +17,7 @@ from flow.carrier.zeromq import Hub, Received, Route, Sent
 from flow.credit import Window
 from flow.links import CallLink, Link, NewestLink, StreamLink
 from flow.mailbox import Mailbox, NewestMailbox, QuestionMailbox, StreamMailbox
-from flow.node import NodeType, Port
+from flow.node_type import NodeType, Port
 from flow.plan import CALL, STREAM, LinkPlan, NodePlan, Plan
 from flow.ports import Call, In, Latest, Out, PortSpec, Publish, Rest, Serve
 from flow.stats import Page
@@ -67,7 +67,7 @@ class Assembly:
         tally = self._tally(link.receiver, f"edge.{link.edge}.received")
         if link.kind == STREAM:
             return StreamMailbox(feeders, tally)
-        return QuestionMailbox(feeders, tally) if link.kind == CALL else NewestMailbox(tally)
+        return QuestionMailbox(feeders, tally) if link.kind == CALL else NewestMailbox(feeders, tally)
 
     def _tally(self, end: End, name: str) -> Tally:
         if (end, name) not in self.tallies:
@@ -97,9 +97,12 @@ class Assembly:
 
     def _memory_route(self, plan: LinkPlan) -> Any:
         mailbox: Any = self.mailboxes[plan.receiver]
+        wanted = self._schema(plan.receiver, 0).message
         if plan.kind == STREAM:
-            return memory.StreamRoute(mailbox)
-        return memory.CallRoute(mailbox) if plan.kind == CALL else memory.NewestRoute(mailbox)
+            return memory.StreamRoute(mailbox, wanted)
+        if plan.kind == CALL:
+            return memory.CallRoute(mailbox, wanted, self._schema(plan.sender, 1).message)
+        return memory.NewestRoute(mailbox, wanted)
 
     def _end(self, plan: LinkPlan) -> None:
         """The receiving end of a link from another worker."""
@@ -132,6 +135,9 @@ class Assembly:
 
     def node_failed(self, node: NodePlan) -> None:
         """Whoever waits for an answer of this node is told that there will be none."""
-        for end, mailbox in self.mailboxes.items():
-            if end[:2] == (node.name, node.replica) and isinstance(mailbox, QuestionMailbox):
+        for mailbox in self.mailboxes_of(node):
+            if isinstance(mailbox, QuestionMailbox):
                 mailbox.fail_all()
+
+    def mailboxes_of(self, node: NodePlan) -> list[Mailbox]:
+        return [mailbox for end, mailbox in self.mailboxes.items() if end[:2] == (node.name, node.replica)]

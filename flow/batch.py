@@ -109,10 +109,12 @@ class Staging:
                     "questions of one batch differ in the first dimension only"
                 )
         arrays = [np.asarray(part) for part in parts]
-        key = (name, bucket, tail, arrays[0].dtype.str)
+        # The widest of what callers sent, in case the field takes several dtypes: nobody's values are rounded.
+        dtype = np.result_type(*arrays)
+        key = (name, bucket, tail, dtype.str)
         buffer = self._buffers.get(key)
         if buffer is None:
-            buffer = self._buffers[key] = np.zeros((bucket, *tail), arrays[0].dtype)
+            buffer = self._buffers[key] = np.zeros((bucket, *tail), dtype)
         np.concatenate(arrays, out=buffer[:rows])
         buffer[rows:] = 0
         return buffer
@@ -145,11 +147,22 @@ class Batch(Generic[Q, A]):
             if spec.kind == "array" and len(getattr(answers, spec.name)) < self.rows:
                 found = tuple(getattr(answers, spec.name).shape)
                 raise MessageError(f"field {spec.name}: expected at least {self.rows} rows, found shape {found}")
+        answers = self._apart(answers)
         start = 0
         for group in self.asked:
             group.reply(_cut(answers, start, start + group.rows))
             start += group.rows
         self.answered = True
+
+    def _apart(self, answers: A) -> A:
+        """Answers that are views of the questions are copied: the next batch is gathered into the same memory."""
+        asked = [value for value in vars(self.questions).values() if isinstance(value, np.ndarray)]
+        views = {
+            name: value.copy()
+            for name, value in vars(answers).items()
+            if isinstance(value, np.ndarray) and any(np.may_share_memory(value, one) for one in asked)
+        }
+        return type(answers)(**{**vars(answers), **views}) if views else answers
 
 
 def _cut(answers: A, start: int, stop: int) -> A:

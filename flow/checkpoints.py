@@ -58,15 +58,36 @@ def complete(directory: Path, files: list[str], nodes: dict[str, str], counters:
     manifest["files"] = {name: _hash(directory / name) for name in sorted(files)}
     for name in files:
         _sync(directory / name)
+    manifest["self"] = _digest(manifest)
     target = directory / MANIFEST
     target.write_text(json.dumps(manifest, indent=1))
     _sync(target)
+    _sync(directory)
     final = directory.with_suffix("")
+    # Those of this number and above were found damaged: the run went on from one before them.
+    for damaged in final.parent.glob("[0-9]*[0-9]"):
+        if int(damaged.name) >= number:
+            aside = damaged.with_suffix(".damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+            damaged.rename(aside)
     os.rename(directory, final)
     _sync(final.parent)
     for old in sorted(final.parent.glob("[0-9]*[0-9]"))[:-KEEP]:
         shutil.rmtree(old)
     return Checkpoint(number, final, nodes, counters)
+
+
+def discard(checkpoints: Path, number: int) -> None:
+    """Remove what was written of a checkpoint that did not become one; on a full disk it is in the way."""
+    shutil.rmtree(checkpoints / f"{number:06d}.part", ignore_errors=True)
+
+
+def carry_over(directory: Path, before: Checkpoint, node: str) -> list[str]:
+    """Take a node's state from the checkpoint before, if it is there; returns the file names."""
+    files = [path.name for path in sorted(before.directory.glob(f"{node}.*")) if path.stem == node]
+    for name in files:
+        os.link(before.directory / name, directory / name)
+    return files
 
 
 def newest(checkpoints: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -83,12 +104,14 @@ def newest(checkpoints: Path) -> tuple[Checkpoint | None, list[str]]:
 def _open(directory: Path) -> Checkpoint:
     try:
         manifest = json.loads((directory / MANIFEST).read_text())
+        if manifest.pop("self") != _digest(manifest):
+            raise CheckpointError(f"{directory / MANIFEST}: damaged, its hash is not its own; not used")
         for name, expected in manifest["files"].items():
             found = _hash(directory / name)
             if found != expected:
                 raise CheckpointError(f"{directory / name}: damaged, its hash is not the manifest's; not used")
         return Checkpoint(manifest["number"], directory, manifest["nodes"], manifest["counters"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{directory}: incomplete or damaged ({error}); not used") from error
 
 
@@ -113,6 +136,10 @@ def require_same_graph(checkpoint: Checkpoint, nodes: dict[str, str]) -> None:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -12,14 +12,14 @@ import trio
 
 from flow import saved as saved_state
 from flow.assembly import Assembly
-from flow.compute import WorkThreads, current_threads
+from flow.computing import WorkThreads, current_threads
 from flow.context import Context, Level, Live
 from flow.errors import CheckpointError, DiskFullError, MissingError, SettingError
 from flow.logs import EventLog
-from flow.node import NodeType
+from flow.node_type import NodeType
 from flow.plan import NodePlan
 from flow.saved import Packed, Saved
-from flow.stats import Counter, Gauge, Page, Series
+from flow.stats import Counter, Gauge, Page, Series, State
 
 # A node that takes no stream and serves no call: it makes what others process, so draining a run begins with it.
 _CONSUMING = ("In", "Serve")
@@ -100,6 +100,7 @@ class Host:
     incarnation: int = 0
     running: bool = False
     ended: bool = False
+    failed: bool = False
     state: Packed | None = None
     cause: str = ""
     failed_for_good: bool = False
@@ -111,10 +112,14 @@ class Host:
     def is_source(self) -> bool:
         return not any(port.kind in _CONSUMING for port in self.type.ports.values())
 
+    def begin(self) -> None:
+        """The node is about to run: from here on it can be cancelled."""
+        self.running, self.failed, self.scope = True, False, trio.CancelScope()
+
     async def run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
-        """Run the node to its end. Returns None when it ended, else its traceback."""
-        self.incarnation, self.running = incarnation, True
-        self.scope, self.rest, self.saved = trio.CancelScope(), AtRest(), Saved(restored)
+        """Run the node, after `begin`, to its end. Returns None when it ended, else its traceback."""
+        self.incarnation = incarnation
+        self.rest, self.saved = AtRest(), Saved(restored)
         threads = WorkThreads(self.plan.key, self.rest.look)
         self.rest.threads = threads
         current_threads.set(threads)
@@ -128,6 +133,7 @@ class Host:
             first = first_cause(error)
             self.cause = f"{type(first).__name__}: {first}"
             self.failed_for_good = isinstance(first, _FOR_GOOD)
+            self.failed = True
             error.add_note(f"in node {self.plan.name}, replica {self.plan.replica}, start {incarnation}")
             self.page.set_state("failed")
             self.page.set_text(self.cause)
@@ -140,20 +146,29 @@ class Host:
             self.running = False
             threads.stop()
 
-    def abandon(self) -> None:
-        """The node failed and will not be started again: its receivers are told that no more comes."""
+    def abandon(self, state: State = "failed") -> None:
+        """The node will not be started again here: its receivers are told that no more comes.
+
+        Its state is not taken: it failed in the middle of something, or never began. The checkpoint before counts.
+        """
         if not self.running and not self.ended:
-            self._finish(self.assembly.ports(self.plan, self.rest))
-            self.page.set_state("failed")
+            self.failed = state == "failed"
+            self._end(self.assembly.ports(self.plan, self.rest))
+            self.page.set_state(state)
 
     def _finish(self, ports: dict[str, Any]) -> None:
-        self.ended = True
         self.state = self._pack()
         for act in self.rest.when_resting:
             act()
+        self._end(ports)
+
+    def _end(self, ports: dict[str, Any]) -> None:
+        self.ended = True
         for port in ports.values():
             if hasattr(port, "end"):
                 port.end()
+        for mailbox in self.assembly.mailboxes_of(self.plan):
+            mailbox.close()
         self.page.set_state("ended")
 
     def _keywords(self) -> dict[str, Any]:
@@ -183,11 +198,17 @@ class Host:
         )
 
     async def take_state(self) -> Packed | None:
-        """A copy of the node's state when it next rests; None if it keeps nothing."""
+        """A copy of the node's state when it next rests; None if it keeps nothing.
+
+        Raises:
+          CheckpointError: it failed, so that its state may be half changed, and goes on from a checkpoint.
+        """
+        if self.type.saved_parameter is None:
+            return None
+        if self.failed or not (self.running or self.ended):
+            raise CheckpointError(f"{self.plan.key} failed or has not started yet")
         if self.ended:
             return self.state
-        if not self.running or self.type.saved_parameter is None:
-            return None
         taken: list[Packed | None] = []
         resting = trio.Event()
 

@@ -37,7 +37,7 @@ class CallRoute(Protocol):
 class NewestRoute(Protocol):
     """A carrier's way from a publisher's link to a reader's mailbox."""
 
-    def newest(self, version: int, message: Message) -> None: ...
+    def newest(self, generation: int, version: int, message: Message) -> None: ...
     def end(self, sequence: int) -> None: ...
 
 
@@ -55,9 +55,13 @@ class StreamLink:
 
     def send(self, message: Message, size: int) -> None:
         """Hand over a message that fits the window."""
-        self.window.spend(size)
+        self.window.spend(size)  # first: one for a node of this worker that has ended comes back at once
+        try:
+            self.route.data(self.sequence, message)
+        except BaseException:  # one that the carrier refuses is not under way
+            self.window.give_back(1, size)
+            raise
         self.tally.add(size)
-        self.route.data(self.sequence, message)
         self.sequence += 1
 
     def credit(self, messages: int, size: int) -> None:
@@ -114,9 +118,9 @@ class CallLink:
         request, pending = self.requests, Pending(question)
         self.requests += 1
         self.pending[request] = pending
-        self.tally.add(size)
         try:
             self.route.question(request, question)
+            self.tally.add(size)
             await pending.done.wait()
         finally:
             self.pending.pop(request, None)
@@ -124,8 +128,8 @@ class CallLink:
             self.tally.waited(trio.current_time() - began)
         if pending.answer is None:
             raise PeerRestarted(
-                f"the server was restarted before it answered a {type(question).__name__}; declare that message "
-                "with `repeatable=True` if asking twice does no harm"
+                f"the server ended or was restarted before it answered a {type(question).__name__}; if asking twice "
+                "does no harm, declare that message with `repeatable=True`, and a restart goes unnoticed"
             )
         return pending.answer
 
@@ -137,12 +141,12 @@ class CallLink:
         pending.answer = answer
         pending.done.set()
 
-    def failure(self, request: int) -> None:
-        """The server died with this request: ask again where that does no harm."""
+    def failure(self, request: int, for_good: bool = False) -> None:
+        """The server died with this request: ask again where that does no harm, unless it ended for good."""
         pending = self.pending.get(request)
         if pending is None or pending.done.is_set():
             return
-        if pending.question.repeatable:
+        if pending.question.repeatable and not for_good:
             self.tally.add(0)
             self.route.question(request, pending.question)
         else:
@@ -162,7 +166,10 @@ class CallLink:
 
 @dataclass
 class NewestLink:
-    """Sends published values, one at a time: while one is under way only the newest after it is kept."""
+    """Sends published values, one at a time: while one is under way only the newest after it is kept.
+
+    generation: how often the publishing node was started in this worker.
+    """
 
     number: int
     route: NewestRoute
@@ -170,6 +177,7 @@ class NewestLink:
     sent: tuple[int, Message] | None = None
     under_way: bool = False
     next: tuple[int, Message] | None = None
+    generation: int = 0
     ended: bool = False
 
     def publish(self, version: int, message: Message, size: int) -> None:
@@ -184,7 +192,7 @@ class NewestLink:
     def _send(self, version: int, message: Message) -> None:
         self.under_way = True
         self.sent = (version, message)
-        self.route.newest(version, message)
+        self.route.newest(self.generation, version, message)
 
     def seen(self) -> None:
         self.under_way = False

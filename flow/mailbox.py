@@ -23,6 +23,10 @@ Taken = Callable[[int, int], None]
 """Told how many messages of how many bytes a node took in hand: the carrier returns that much credit."""
 
 
+Fail = Callable[[bool], None]
+"""Told that a question will not be answered; true if asking again is no use, since the server ended."""
+
+
 @dataclass
 class StreamMailbox:
     """Messages of all producers of an `In` port, in order of arrival; each producer's are in its own order."""
@@ -31,10 +35,23 @@ class StreamMailbox:
     tally: Tally = field(default_factory=Tally)
     waiting: deque[tuple[Message, int, Taken]] = field(default_factory=deque)
     ended: set[int] = field(default_factory=set)
+    closed: bool = False
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
     _until_yield: int = 0
 
+    def close(self) -> None:
+        """The node ended and will take no more: what waits and what still comes is dropped, so that no sender waits."""
+        self.closed = True
+        while self.waiting:
+            _, size, taken = self.waiting.popleft()
+            self.tally.dropped.add()
+            taken(1, size)
+
     def put(self, message: Message, size: int, taken: Taken) -> None:
+        if self.closed:
+            self.tally.dropped.add()
+            taken(1, size)
+            return
         self.waiting.append((message, size, taken))
         self._arrival.unpark()
 
@@ -85,8 +102,9 @@ class QuestionMailbox:
     callers: int
     tally: Tally = field(default_factory=Tally)
     gathering: Gathering[Message, Message] = field(default_factory=Gathering)
-    unanswered: dict[tuple[int, int], Callable[[], None]] = field(default_factory=dict)
+    unanswered: dict[tuple[int, int], Fail] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
+    closed: bool = False
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
     def put(
@@ -96,14 +114,20 @@ class QuestionMailbox:
         question: Message,
         size: int,
         reply: Callable[[Message], None],
-        fail: Callable[[], None],
+        fail: Fail,
     ) -> None:
         """A question arrived. `reply` takes its answer; `fail` says that there will be none."""
+        if self.closed:
+            self.tally.dropped.add()
+            fail(True)
+            return
         self.tally.add(size)
         self.unanswered[link, request] = fail
 
         def answered(answer: Message) -> None:
-            if self.unanswered.pop((link, request), None) is not None:
+            # A caller that was started again counts its requests from 0: an answer to the old one is not its own.
+            if self.unanswered.get((link, request)) is fail:
+                del self.unanswered[link, request]
                 reply(answer)
 
         self.gathering.add(Asked(question, rows_of(question), answered))
@@ -117,12 +141,17 @@ class QuestionMailbox:
     def reopen(self, link: int) -> None:
         self.ended.discard(link)
 
-    def fail_all(self) -> None:
+    def fail_all(self, *, for_good: bool = False) -> None:
         """The serving node died: whoever waits for an answer is told."""
         self.gathering.waiting.clear()
         failed, self.unanswered = list(self.unanswered.values()), {}
         for fail in failed:
-            fail()
+            fail(for_good)
+
+    def close(self) -> None:
+        """The serving node ended: nobody who asks gets an answer any more."""
+        self.closed = True
+        self.fail_all(for_good=True)
 
     async def take(self, most: int) -> tuple[list[Asked[Message, Message]], str]:
         """All groups that wait, up to `most` rows. Raises `trio.EndOfChannel` when all callers have ended."""
@@ -139,35 +168,48 @@ class QuestionMailbox:
 
 @dataclass
 class NewestMailbox:
-    """The newest value of a `Latest` port; -1 is the version of none."""
+    """The newest value of a `Latest` port; -1 is the version of none.
 
+    generation: which start of the publisher it came from. One that goes on from an older checkpoint begins with
+    versions that were seen before, and they count.
+    """
+
+    publishers: int = 1
     tally: Tally = field(default_factory=Tally)
     newest: Message | None = None
     version: int = -1
-    ended: bool = False
+    generation: int = -1
+    ended: set[int] = field(default_factory=set)
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
-    def put(self, message: Message, version: int, size: int) -> None:
-        """A value arrived. One that is not newer than what is here is dropped: two publishers' ends may cross."""
-        if version < self.version:
+    def put(self, message: Message, version: int, size: int, generation: int) -> None:
+        """A value arrived. One older than what is here is dropped: two publishers' values may cross."""
+        if version < self.version and generation <= self.generation:
             self.tally.dropped.add()
             return
+        self.generation = generation
         self.tally.add(size)
         self.newest, self.version = message, version
         self._arrival.unpark_all()
 
     def end(self, link: int) -> None:
-        self.ended = True
+        """This publisher has no more values."""
+        self.ended.add(link)
         self._arrival.unpark_all()
 
     def reopen(self, link: int) -> None:
-        self.ended = False
+        """The publisher's worker was started again."""
+        self.ended.discard(link)
+        self.generation = -1
+
+    def close(self) -> None:
+        """The node ended. What still comes replaces what is here; nobody waits for it to be read."""
 
     async def wait(self, newer_than: int) -> Message:
         """The newest value once it is newer than a version. Raises `trio.EndOfChannel` when there will be none."""
         await trio.lowlevel.checkpoint()
         while self.newest is None or self.version <= newer_than:
-            if self.ended:
+            if len(self.ended) >= self.publishers:
                 raise trio.EndOfChannel
             began = trio.current_time()
             await self._arrival.park()

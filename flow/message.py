@@ -21,7 +21,7 @@ import typing
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -40,6 +40,7 @@ else:
         """Stands for `torch.Tensor` in an annotation, so that declaring a message does not import torch."""
 
 
+M = TypeVar("M", bound="Message")
 Sizes: TypeAlias = Mapping[str, int]
 
 # A numpy array's dtype as the wire and the annotations name it.
@@ -240,6 +241,8 @@ def array_problem(field: Field, dtype: str, shape: tuple[int, ...], bound: dict[
         known = dim.resolved(bound)
         if known is None:
             assert dim.name is not None
+            if size < dim.size:
+                return f"expected {field}, found shape {shape}"
             if dim.name != "_":
                 bound[dim.name] = size - dim.size
         elif known != size and dim.name != "_":
@@ -247,21 +250,27 @@ def array_problem(field: Field, dtype: str, shape: tuple[int, ...], bound: dict[
     return ""
 
 
-def misfits(sender: type[Message], sends: Sizes, receiver: type[Message], receives: Sizes) -> list[str]:
-    """Why messages of one type cannot be received as another; empty when they fit.
+def misfitting(
+    sender: type[Message], sends: Sizes, receiver: type[Message], receives: Sizes
+) -> list[tuple[Field | None, Field]]:
+    """The fields for which messages of one type cannot be received as another: what is sent, None if not, and wanted.
 
     Types fit by structure: each field of the receiver must be sent, with a dtype it takes and sizes that can be
     equal. `sends` and `receives` hold the sizes that the two nodes' settings fix.
     """
     sent = {field.name: field for field in sender.fields}
-    problems = []
-    for want in receiver.fields:
-        have = sent.get(want.name)
-        if have is None:
-            problems.append(f"field {want.name}: not sent; expected {want}")
-        elif not _fields_fit(have, sends, want, receives):
-            problems.append(f"field {want.name}: sends {_shown(have, sends)}, receives {_shown(want, receives)}")
-    return problems
+    pairs = [(sent.get(want.name), want) for want in receiver.fields]
+    return [(have, want) for have, want in pairs if have is None or not _fields_fit(have, sends, want, receives)]
+
+
+def misfits(sender: type[Message], sends: Sizes, receiver: type[Message], receives: Sizes) -> list[str]:
+    """`misfitting` as a text a field; empty when the types fit."""
+    return [
+        f"field {want.name}: not sent; expected {want}"
+        if have is None
+        else f"field {want.name}: sends {shown(have, sends)}, receives {shown(want, receives)}"
+        for have, want in misfitting(sender, sends, receiver, receives)
+    ]
 
 
 def _fields_fit(have: Field, sends: Sizes, want: Field, receives: Sizes) -> bool:
@@ -279,13 +288,21 @@ def _fields_fit(have: Field, sends: Sizes, want: Field, receives: Sizes) -> bool
     return all(a is None or b is None or a == b for a, b in pairs)
 
 
-def _shown(field: Field, sizes: Sizes) -> str:
+def shown(field: Field, sizes: Sizes) -> str:
+    """A field's dtype and dimensions, each named dimension with its size where that is known."""
     if field.kind == "scalar" or field.any_rank:
         return str(field)
     dims = [
         f"{dim}={size}" if dim.name and (size := dim.resolved(sizes)) is not None else str(dim) for dim in field.dims
     ]
     return f"{'|'.join(field.dtypes)} ({', '.join(dims)})"
+
+
+def conformed(message: M, wanted: type[M] | None) -> M:
+    """The message as the type that its receiver declares, which may hold fewer fields or other libraries' arrays."""
+    if wanted is None or type(message) is wanted:
+        return message
+    return wanted(**{field.name: getattr(message, field.name) for field in wanted.fields})
 
 
 def freeze(message: Message) -> None:

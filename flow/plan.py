@@ -10,7 +10,7 @@ import zlib
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from flow.node import NodeType
+from flow.node_type import NodeType
 
 CALL, STREAM, NEWEST = "call", "stream", "newest"
 _LINK_KINDS = {"Out": STREAM, "Call": CALL, "Publish": NEWEST}

@@ -122,30 +122,41 @@ class Out(Generic[M]):
         self._spec.check(message)
         freeze(message)
         size = size_in_bytes(message)
-        if self._until_yield:
-            self._until_yield -= 1
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            self._until_yield = YIELD_EVERY - 1
-            await trio.lowlevel.checkpoint()
-        for index, group in enumerate(self._groups):
-            link = await self._free_link(index, group, size)
+        with self._spec.rest:  # the message is not sent yet: a source that never waits for credit rests here
+            if self._until_yield:
+                self._until_yield -= 1
+                await trio.lowlevel.checkpoint_if_cancelled()
+            else:
+                self._until_yield = YIELD_EVERY - 1
+                await trio.lowlevel.checkpoint()
+        # To all groups at once or to none: a send that is cancelled while it waits has sent nothing.
+        for link in await self._free_links(size):
             link.send(message, size)
 
-    async def _free_link(self, index: int, group: list[StreamLink], size: int) -> StreamLink:
+    async def _free_links(self, size: int) -> list[StreamLink]:
+        """A link with room in each group, once every group has one."""
         began: float | None = None
+        behind = -1
         while True:
-            for step in range(len(group)):
-                link = group[(self._turns[index] + step) % len(group)]
-                if link.window.fits(size):
-                    self._turns[index] += step + 1
-                    if began is not None:
-                        link.tally.waited(trio.current_time() - began)
-                    return link
+            free = [self._free_link(index, size) for index in range(len(self._groups))]
+            links = [link for link in free if link is not None]
+            if len(links) == len(free):
+                break
+            behind = free.index(None)
             if began is None:
                 began = trio.current_time()
             with self._spec.rest:
                 await self._credit_came.park()
+        for index, link in enumerate(links):
+            self._turns[index] = self._groups[index].index(link) + 1
+        if began is not None:
+            links[behind].tally.waited(trio.current_time() - began)
+        return links
+
+    def _free_link(self, index: int, size: int) -> StreamLink | None:
+        group, turn = self._groups[index], self._turns[index]
+        in_turn = (group[(turn + step) % len(group)] for step in range(len(group)))
+        return next((link for link in in_turn if link.window.fits(size)), None)
 
     def end(self) -> None:
         """Say that no more will come; the runtime does so when the node returns."""
@@ -187,7 +198,7 @@ class Serve(Generic[Q, A]):
         self._spec = spec
         self._mailbox = mailbox
 
-    async def batches(self, *, most: int = 256, buckets: Sequence[int] | None = None) -> AsyncIterator[Batch[Q, A]]:
+    def batches(self, *, most: int = 256, buckets: Sequence[int] | None = None) -> AsyncIterator[Batch[Q, A]]:
         """Batches of all callers' questions, until every caller has ended.
 
         Args:
@@ -195,16 +206,31 @@ class Serve(Generic[Q, A]):
           buckets: sizes that batches are padded to; powers of two up to `most` if not given.
         """
         sizes = tuple(sorted(buckets)) if buckets is not None else powers_of_two(most)
-        staging = Staging()
-        while True:
-            try:
-                with self._spec.rest:
-                    asked, reason = await self._mailbox.take(most)
-            except trio.EndOfChannel:
-                return
-            rows = sum(group.rows for group in asked)
-            questions = staging.gather([group.question for group in asked], rows, bucket_for(rows, sizes))
-            yield CheckedBatch(self._spec, cast(Any, asked), cast(Q, as_library(questions)), reason)
+        return _Batches(self._spec, self._mailbox, most, sizes)
+
+
+class _Batches(Generic[Q, A]):
+    # No generator: one that a failed or cancelled node leaves half-way is found by the garbage collector, which
+    # trio warns of.
+    def __init__(self, spec: PortSpec, mailbox: QuestionMailbox, most: int, sizes: tuple[int, ...]) -> None:
+        self._spec = spec
+        self._mailbox = mailbox
+        self._most = most
+        self._sizes = sizes
+        self._staging = Staging()
+
+    def __aiter__(self) -> _Batches[Q, A]:
+        return self
+
+    async def __anext__(self) -> Batch[Q, A]:
+        try:
+            with self._spec.rest:
+                asked, reason = await self._mailbox.take(self._most)
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        rows = sum(group.rows for group in asked)
+        questions = self._staging.gather([group.question for group in asked], rows, bucket_for(rows, self._sizes))
+        return CheckedBatch(self._spec, cast(Any, asked), cast(Q, as_library(questions)), reason)
 
 
 class CheckedBatch(Batch[Q, A]):
@@ -226,6 +252,8 @@ class Publish(Generic[M]):
     def __init__(self, spec: PortSpec, links: Sequence[NewestLink]) -> None:
         self._spec = spec
         self._links = list(links)
+        for link in self._links:  # a port is made at each start of its node
+            link.generation += 1
 
     async def publish(self, message: M, version: int) -> None:
         """Make this the newest value. Never waits for a reader.
@@ -233,12 +261,16 @@ class Publish(Generic[M]):
         Args:
           version: grows from one value to the next, also across restarts: the count of updates, for instance.
         """
+        self.publish_nowait(message, version)
+        await trio.lowlevel.checkpoint()
+
+    def publish_nowait(self, message: M, version: int) -> None:
+        """As `publish`, without letting others run."""
         self._spec.check(message)
         freeze(message)
         size = size_in_bytes(message)
         for link in self._links:
             link.publish(version, message, size)
-        await trio.lowlevel.checkpoint()
 
     def end(self) -> None:
         for link in self._links:

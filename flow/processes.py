@@ -21,13 +21,17 @@ START_S = 120.0  # torch takes 5 s on a busy machine; a network file system may 
 
 @dataclass
 class Process:
-    """One incarnation of a worker. over: set when the process is gone; status: how it went."""
+    """One incarnation of a worker.
+
+    over: set when the process is gone; status: how it went. started: its nodes were told to start.
+    """
 
     worker: str
     epoch: int
     pid: int
     line: Line
     inbox: str = ""
+    started: bool = False
     over: trio.Event = field(default_factory=trio.Event)
     status: int | None = None
 
@@ -51,6 +55,9 @@ class ForkServer:
         self.processes: dict[int, Process] = {}
         self.ready = trio.Event()
         self.failure: str | None = None
+        self.trace = ""
+        self.over = False  # it is gone: how it ended is in `failure`
+        self._forking: set[trio.Event] = set()
         self._forked: dict[tuple[str, int], Callable[[int], None]] = {}
         ours, theirs = socket.socketpair()
         # From the main thread and not by trio, which forks in threads that end: the signal that ends the server
@@ -76,7 +83,7 @@ class ForkServer:
                 case "ready":
                     self.ready.set()
                 case "broken":
-                    self.failure = f"{words['error']}\n{words['trace']}"
+                    self.failure, self.trace = words["error"], words["trace"]
                     self.ready.set()
                 case "forked":
                     self._forked.pop((words["worker"], words["epoch"]))(words["pid"])
@@ -85,9 +92,12 @@ class ForkServer:
                     if process is not None:
                         process.status = words["status"]
                         process.over.set()
+        self.over = True
         if self.failure is None:
             self.failure = f"the fork server for {', '.join(self.modules)} ended"
         self.ready.set()
+        for forked in self._forking:
+            forked.set()
         for process in self.processes.values():
             process.over.set()
 
@@ -103,18 +113,33 @@ class ForkServer:
             raise RunError(f"worker {worker} cannot start: {self.failure or 'its imports take too long'}")
         ours, theirs = socket.socketpair()
         forked = trio.Event()
-        pids: list[int] = []
+        made: list[Process] = []
 
         def came(pid: int) -> None:
-            pids.append(pid)
-            self.processes[pid] = Process(worker, epoch, pid, Line(ours))
+            made.append(Process(worker, epoch, pid, Line(ours)))
+            self.processes[pid] = made[0]
             forked.set()
 
         self._forked[worker, epoch] = came
-        await self._line.say_with_descriptor(theirs.fileno(), **words, worker=worker, epoch=epoch)
-        theirs.close()
-        await forked.wait()
-        return self.processes[pids[0]]
+        self._forking.add(forked)
+        try:
+            await self._line.say_with_descriptor(theirs.fileno(), **words, worker=worker, epoch=epoch)
+            if not self.over:
+                await forked.wait()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
+            self.failure = self.failure or f"its fork server is gone ({error})"
+        finally:
+            self._forking.discard(forked)
+            theirs.close()
+        if not made:
+            ours.close()
+            raise RunError(f"worker {worker} cannot start: {self.failure}")
+        return made[0]
+
+    @property
+    def can_import(self) -> bool:
+        """Whether it is gone although its imports succeeded, so that another one may take its place."""
+        return self.over and not self.trace
 
     def kill(self) -> None:
         """End the server and, by the kernel's hand, all its workers."""

@@ -132,7 +132,10 @@ def pack(state: dict[str, Any]) -> Packed:
         raise CheckpointError(f"a {type(value).__name__} cannot be saved; use numbers, texts, lists, dicts and tensors")
 
     rest = _packer(refer, state)
-    return Packed(safetensors.numpy.save(tensors), rest)
+    try:
+        return Packed(safetensors.numpy.save(tensors), rest)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"an array cannot be saved: {error}") from error
 
 
 def _packer(refer: Any, value: Any) -> bytes:
@@ -172,6 +175,9 @@ def unpack(tensors: bytes, rest: bytes) -> dict[str, Any]:
     return state
 
 
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, RuntimeError, msgpack.UnpackException)
+
+
 def read(directory: Path, name: str) -> dict[str, Any] | None:
     """The state that a node of this name wrote into a checkpoint, None if it keeps none."""
     rest = directory / f"{name}.msgpack"
@@ -179,5 +185,5 @@ def read(directory: Path, name: str) -> dict[str, Any] | None:
         return None
     try:
         return unpack((directory / f"{name}.safetensors").read_bytes(), rest.read_bytes())
-    except (OSError, ValueError, msgpack.UnpackException, safetensors.SafetensorError) as error:
+    except (*_UNREADABLE, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{rest}: the state of {name} cannot be read: {error}") from error

@@ -12,6 +12,7 @@ Draining ends the sources; every other node ends by itself when its inputs have,
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -28,7 +29,7 @@ from flow.errors import RunError
 from flow.liveness import Liveness, hanging_line
 from flow.logs import EventLog
 from flow.monitor import TIME_LIMITS, Monitor
-from flow.plan import NodePlan, Plan
+from flow.plan import NodePlan, Plan, WorkerPlan
 from flow.processes import ForkServer, Process
 from flow.progress import Progress
 from flow.restarts import Restarts
@@ -87,7 +88,9 @@ class Supervisor:
         self.restarts = Restarts(self.options.restarts, self.options.restart_period_s)
         self.checkpoint = self.resume_from
         self.how, self.cause = "", ""
-        self.stopping = False
+        self.draining = self.stopping = False
+        self._was_interrupted = False
+        self.interrupted = trio.Event()  # set by the first Ctrl-C
         self.finishing = trio.Event()  # something decided that the run ends
         self.changed = trio.lowlevel.ParkingLot()  # a node ended or a worker went
         self.replies: dict[int, dict[str, Words | None]] = {}
@@ -102,10 +105,10 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
             nursery.start_soon(self._watch)
+            nursery.start_soon(self._stop_when_interrupted)
             nursery.start_soon(self._checkpoint_now_and_then)
-            for needs, modules in self.modules.items():
-                self.servers[needs] = ForkServer(modules)
-                nursery.start_soon(self.servers[needs].run)
+            for needs in self.modules:
+                self._server(needs)
             for worker in self.plan.workers:
                 nursery.start_soon(self._start_worker, worker.name)
             await self.finishing.wait()
@@ -124,7 +127,21 @@ class Supervisor:
     def kill(self) -> None:
         """End every process of the run now. Safe in a signal handler."""
         for server in self.servers.values():
-            os.kill(server.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(server.pid, signal.SIGKILL)
+
+    def interrupt(self) -> None:
+        """Drain, save and end. Safe in a signal handler at any time, also before the loop runs and after."""
+        self._was_interrupted = True
+        with contextlib.suppress(RuntimeError):  # there is no loop now
+            trio.lowlevel.current_trio_token().run_sync_soon(self.interrupted.set)
+
+    async def _stop_when_interrupted(self) -> None:
+        if self._was_interrupted:
+            self.interrupted.set()
+        await self.interrupted.wait()
+        self.log.info("", "interrupted: draining, a second Ctrl-C stops at once")
+        self.finish("stopped")
 
     # Workers
 
@@ -132,10 +149,8 @@ class Supervisor:
         plan = next(each for each in self.plan.workers if each.name == worker)
         self.epochs[worker] += 1
         words = {"run_directory": str(self.directory.path), "plan": self.plan.to_dict()}
-        try:
-            process = await self.servers[plan.needs].fork(worker, self.epochs[worker], words)
-        except RunError as error:
-            self.finish("failed", str(error))
+        process = await self._fork(plan, words)
+        if process is None:
             return
         self.processes[worker] = process
         self.log.info(worker, f"started, pid {process.pid}", epoch=process.epoch)
@@ -149,13 +164,41 @@ class Supervisor:
         self.changed.unpark_all()
         for answers in self.replies.values():
             answers.setdefault(worker, None)
-        if self.finishing.is_set():
+        if self.stopping or self.how == "failed":
             self._worker_left(worker)
         else:
             await self._worker_died(worker, process)
 
+    async def _fork(self, plan: WorkerPlan, words: Words) -> Process | None:
+        """A new process for a worker; None when the run ends because there can be none."""
+        while True:
+            server = self._server(plan.needs)
+            try:
+                return await server.fork(plan.name, self.epochs[plan.name], words)
+            except RunError as error:
+                server_name = f"fork server {'+'.join(plan.needs) or 'without packages'}"
+                delay = self.restarts.delay(server_name, trio.current_time()) if server.can_import else None
+                if delay is None:
+                    if server.trace:
+                        self.log.error(plan.name, server.trace)
+                    self.finish("failed", str(error))
+                    return None
+                self.log.warning("", f"{error}; starting a fork server again in {delay:.1f} s")
+                await trio.sleep(delay)
+
+    def _server(self, needs: tuple[str, ...]) -> ForkServer:
+        """The fork server for these packages; a new one where it is gone."""
+        server = self.servers.get(needs)
+        if server is None or server.can_import:
+            if server is not None:
+                self.log.warning("", f"{server.failure}; starting another")
+                server.kill()
+            server = self.servers[needs] = ForkServer(self.modules[needs])
+            self.nursery.start_soon(server.run)
+        return server
+
     def _worker_left(self, worker: str) -> None:
-        """While the run ends a worker that dies with nodes still at work is not started again, but it is said."""
+        """A worker that died is not started again; while the run ends it is said."""
         unfinished = [node.key for node in self._nodes(worker) if node.key not in self.ended]
         if unfinished and not self.stopping:
             self.log.warning(worker, f"died while the run ended, with {', '.join(unfinished)} unfinished")
@@ -170,6 +213,7 @@ class Supervisor:
         delay = self.restarts.delay(worker, trio.current_time())
         if delay is None:
             self.finish("failed", self._first_cause(worker, cause))
+            self._worker_left(worker)
             return
         self._remember(worker, cause)
         nodes = [node.key for node in self._nodes(worker) if node.key not in self.ended]
@@ -184,7 +228,7 @@ class Supervisor:
         """What is restarted too often is reported by the first of its deaths, and how often it died."""
         first = self._causes.get(name, cause)
         times = self.options.restarts + 1
-        return f"{first}\n({name} died {times} times within {self.options.restart_period_s:g} s)"
+        return f"{name} died {times} times within {self.options.restart_period_s:g} s, at first of this: {first}"
 
     def _nodes(self, worker: str) -> tuple[NodePlan, ...]:
         return next(each for each in self.plan.workers if each.name == worker).nodes
@@ -194,8 +238,13 @@ class Supervisor:
             case "ready":
                 await self._introduce(process, words["inbox"])
                 for node in self._nodes(process.worker):
-                    if node.key not in self.ended:
+                    if node.key in self.ended:
+                        await self._tell(process, do="over", node=node.key)
+                    else:
                         await self._start_node(process, node.key)
+                process.started = True
+                if self.draining:
+                    await self._tell(process, do="drain")
             case "ended":
                 self.ended.add(words["node"])
                 self.log.info(words["node"], "ended")
@@ -219,8 +268,10 @@ class Supervisor:
 
     async def _start_node(self, process: Process, key: str) -> None:
         self.incarnations[key] += 1
-        restore = str(self.checkpoint.directory) if self.checkpoint is not None else None
-        await self._tell(process, do="start", node=key, incarnation=self.incarnations[key], restore=restore)
+        await self._tell(process, do="start", node=key, incarnation=self.incarnations[key], restore=self._restore())
+
+    def _restore(self) -> str | None:
+        return str(self.checkpoint.directory) if self.checkpoint is not None else None
 
     async def _node_failed(self, process: Process, words: Words) -> None:
         key, cause = words["node"], f"node {words['node']}: {words['cause']}"
@@ -305,6 +356,11 @@ class Supervisor:
         async with self.checkpointing:
             number = (self.checkpoint.number if self.checkpoint is not None else 0) + 1
             asked = [process for process in self.processes.values() if process.inbox]
+            # Without the state of all of them a resumed run would begin some afresh.
+            missing = self.epochs.keys() - {process.worker for process in asked}
+            if missing:
+                self.log.info("", f"no checkpoint {number} now: not running: {', '.join(sorted(missing))}")
+                return None
             answers = self.replies[number] = {}
             try:
                 directory = checkpoints.begin(self.directory.checkpoints, number)
@@ -318,6 +374,7 @@ class Supervisor:
                 self.log.warning("", f"no checkpoint {number}: {error}; the one before is untouched")
                 return None
             finally:
+                checkpoints.discard(self.directory.checkpoints, number)
                 del self.replies[number]
 
     def _complete(self, directory: Path, answers: list[Words | None]) -> Checkpoint | None:
@@ -326,6 +383,11 @@ class Supervisor:
             self.log.warning("", f"no checkpoint {directory.stem}: {'; '.join(problems)}; the one before is untouched")
             return None
         files = [name for answer in answers if answer for name in answer["files"]]
+        if self.checkpoint is not None:
+            # A node that is being started again goes on from the checkpoint before; without its state in this one
+            # it would begin anew.
+            for key in sorted(self.incarnations.keys() - {name.rpartition(".")[0] for name in files}):
+                files += checkpoints.carry_over(directory, self.checkpoint, key)
         counters = {name: float(value.total) for name, value in self.progress.counters.items()}
         began = time.perf_counter()
         self.checkpoint = checkpoints.complete(directory, files, self.node_types, counters)
@@ -348,10 +410,12 @@ class Supervisor:
             server.kill()
 
     async def _drain(self) -> None:
+        self.draining = True
         for process in list(self.processes.values()):
-            await self._tell(process, do="drain")
+            if process.started:  # who is not is told when its nodes have been
+                await self._tell(process, do="drain")
         with trio.move_on_after(self.options.drain_s) as scope:
-            while len(self.ended) < len(self.incarnations) and self.processes:
+            while len(self.ended) < len(self.incarnations):
                 await self.changed.park()
         if scope.cancelled_caught:
             left = sorted(self.incarnations.keys() - self.ended)

@@ -24,12 +24,13 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from flow.errors import WireError
+from flow.errors import MessageError, WireError
 from flow.message import DTYPES, Array, Field, Message, Sizes, array_problem
 
 FORMAT = 1
 HEADER_MAX = 64 * 1024
 FRAMES_MAX = 1024
+DIMENSIONS_MAX = 16
 # Below this an array travels behind the header: one more frame costs about as much as copying 64 KiB
 # (4 µs a frame, both ends together).
 INLINE_MAX = 64 * 1024
@@ -51,8 +52,8 @@ class Kind(IntEnum):
     CREDIT = 2  # the receiver took messages in hand [how many]; the sequence field holds their bytes
     QUESTION = 3  # of a call [request]
     ANSWER = 4  # of a call [request]
-    FAILURE = 5  # a call will not be answered, since its server was restarted [request]
-    NEWEST = 6  # a published value [version]
+    FAILURE = 5  # a call will not be answered [request]; the sequence field is 1 if the server ended for good
+    NEWEST = 6  # a published value [version]; the sequence field holds the publisher's generation
     SEEN = 7  # the receiver has the published value [version]
 
 
@@ -109,6 +110,9 @@ def encode(
     """Frames to send, and the bytes of the message's arrays.
 
     The frames of large arrays are the arrays' own memory: they must not change until the frames are sent.
+
+    Raises:
+      MessageError: a receiver would refuse it.
     """
     entries: list[bytes] = []
     inline: list[Any] = []
@@ -133,9 +137,18 @@ def encode(
             else:
                 large.append(array.reshape(-1).view(np.uint8).data)
                 entries.append(_entry(name, array.dtype, array.shape, len(large)))
-    # The parts of one msgpack list: its numbers, and behind them the list of fields, whose parts are remembered.
-    numbers = _PACK((FORMAT, int(kind), link, sequence, epoch, number))
+    try:
+        # The parts of one msgpack list: its numbers, and behind them the list of fields, whose parts are remembered.
+        numbers = _PACK((FORMAT, int(kind), link, sequence, epoch, number))
+    except OverflowError as error:
+        raise MessageError(f"{kind.name}: a number has more than 64 bits: {error}") from error
     header = b"".join((_LIST_OF_7, numbers[1:], _PACKER.pack_array_header(len(entries)), *entries))
+    if len(header) > HEADER_MAX - _ALIGNMENT or len(large) >= FRAMES_MAX:
+        raise MessageError(
+            f"{type(message).__name__}: its texts, names and shapes take {len(header)} bytes and its large arrays "
+            f"{len(large)} frames, but {HEADER_MAX} and {FRAMES_MAX - 1} are allowed; send long texts as uint8 arrays, "
+            "and a long table as one array or in parts"
+        )
     padding = -(len(header) + _LENGTH.size) % _ALIGNMENT
     first = b"".join((_LENGTH.pack(len(header) + padding), header, _ZEROS[:padding], *inline))
     return [first, *large], size
@@ -159,6 +172,12 @@ def _contiguous(value: Any) -> Array:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+# RecursionError: a text that shows lists nested a thousand deep.
+_MALFORMED = (
+    ValueError, TypeError, OverflowError, KeyError, IndexError, RecursionError, struct.error, msgpack.UnpackException,
+)  # fmt: skip
+
+
 def decode(frames: Sequence[Any], lookup: Lookup) -> Envelope:
     """Read a message that anybody may have sent.
 
@@ -173,7 +192,7 @@ def decode(frames: Sequence[Any], lookup: Lookup) -> Envelope:
         return _decode(frames, lookup)
     except WireError:
         raise
-    except (ValueError, TypeError, OverflowError, KeyError, IndexError, struct.error, msgpack.UnpackException) as error:
+    except _MALFORMED as error:
         raise WireError(f"malformed message: {type(error).__name__}: {error}") from error
 
 
@@ -209,13 +228,16 @@ _KINDS = {int(kind): kind for kind in Kind}
 
 
 def _unpacker(raw: bytes) -> msgpack.Unpacker:
+    # The two lists that may be long are read item by item: a list is allocated by the length it claims, and lists in
+    # lists that each claim 65536 would take 80 MB of a header of 5 KB.
     unpacker = msgpack.Unpacker(
         max_buffer_size=HEADER_MAX,
         read_size=len(raw) or 1,
-        max_str_len=4096,
+        max_str_len=HEADER_MAX,
         max_bin_len=0,
         max_ext_len=0,
         max_map_len=0,
+        max_array_len=DIMENSIONS_MAX,
     )
     unpacker.feed(raw)
     return unpacker
@@ -224,25 +246,26 @@ def _unpacker(raw: bytes) -> msgpack.Unpacker:
 def _read_header(raw: bytes) -> tuple[Kind, int, int, int, int, bytes]:
     """The numbers, and the bytes of the list of fields."""
     unpacker = _unpacker(raw)
-    if unpacker.read_array_header() != 7:
-        raise WireError(f"expected a header of 7 values, found {raw[:60]!r}")
+    length = unpacker.read_array_header()
+    if length != 7:
+        raise WireError(f"expected a header of 7 values, found {length}")
     numbers = [unpacker.unpack() for _ in range(6)]
-    if any(type(value) is not int or not 0 <= value < 1 << 63 for value in numbers):
-        raise WireError(f"a header's values are counts and a list of fields, found {numbers!r:.100}")
     if numbers[0] != FORMAT:
-        raise WireError(f"expected a header of format {FORMAT}, found {numbers[0]}")
+        raise WireError(f"expected a header of format {FORMAT}, found {numbers[0]!r:.60}")
+    if any(type(value) is not int or not 0 <= value < 1 << 63 for value in numbers):
+        raise WireError(f"a header's values are counts, found {numbers[1:]!r:.100}")
     kind = _KINDS.get(numbers[1])
     if kind is None:
         raise WireError(f"{numbers[1]} is no kind of message")
     begin = unpacker.tell()
-    unpacker.skip()
+    for _ in range(unpacker.read_array_header()):
+        unpacker.skip()
     return kind, numbers[2], numbers[3], numbers[4], numbers[5], raw[begin : unpacker.tell()]
 
 
 def _read_layout(schema: Schema, raw: bytes) -> Layout:
-    fields = _unpacker(raw).unpack()
-    if type(fields) is not list:
-        raise WireError(f"a header ends with a list of fields, found {fields!r:.60}")
+    unpacker = _unpacker(raw)
+    fields = [unpacker.unpack() for _ in range(unpacker.read_array_header())]
     specs = {spec.name: spec for spec in schema.message.fields}
     tables = tuple(spec.name for spec in schema.message.fields if spec.kind == "table")
     values: dict[str, Any] = {}
@@ -292,7 +315,7 @@ def _read_array(spec: Field, entry: list[Any], bound: dict[str, int]) -> tuple[n
     if len(entry) != 4 or entry[1] not in DTYPES or type(entry[2]) is not list or type(entry[3]) is not int:
         raise WireError(f"field {spec.name}: an array is name, dtype, shape and place, found {entry!r:.80}")
     _, dtype_name, shape, _ = entry
-    if len(shape) > 16 or any(type(n) is not int or not 0 <= n < 1 << 48 for n in shape):
+    if len(shape) > DIMENSIONS_MAX or any(type(n) is not int or not 0 <= n < 1 << 48 for n in shape):
         raise WireError(f"field {spec.name}: {shape!r:.60} is no shape")
     problem = array_problem(spec, dtype_name, tuple(shape), bound)
     if problem:

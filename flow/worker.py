@@ -6,6 +6,7 @@ stats pages. Which node is started again, and when, is the supervisor's to decid
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import gc
 import signal
@@ -23,7 +24,7 @@ from flow.control import Line, Words
 from flow.errors import CheckpointError
 from flow.host import Host
 from flow.logs import EventLog
-from flow.node import load
+from flow.node_type import load
 from flow.plan import Plan
 from flow.run_directory import RunDirectory
 from flow.stats import Page
@@ -32,6 +33,9 @@ BEAT_S = 0.25
 # How long the loop may be kept waiting by a thread that computes in Python; the default 5 ms would show in
 # every message's latency (measured: 7-11 ms of lag at 5 ms, 0.4 ms at 0.2 ms, the same work done).
 SWITCH_INTERVAL_S = 0.0005
+# glibc's numbers for two of its limits, and the size up to which it keeps what is freed.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 256 * 2**20
 
 
 def main(words: Words, control: socket.socket) -> None:
@@ -45,8 +49,21 @@ def main(words: Words, control: socket.socket) -> None:
     if torch is not None:
         # On few cores more threads than nodes only wait for each other: 2 ms became 150 ms where it was measured.
         torch.set_num_threads(1)
+    keep_freed_memory()
     gc.freeze()  # what the fork server made is shared memory until someone writes to it
     trio.run(Worker(words, control).run)
+
+
+def keep_freed_memory() -> None:
+    """Make glibc keep freed blocks instead of giving each back to the kernel.
+
+    Messages of megabytes are made and freed all the time; memory that comes fresh from the kernel costs a page fault
+    every 4 KiB, which on a virtual machine is more than copying the page.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # other C libraries have none, and other habits
+        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            libc.mallopt(option, _KEPT_BYTES)
 
 
 @dataclass
@@ -56,6 +73,7 @@ class Worker:
     words: Words
     control: socket.socket
     hosts: dict[str, Host] = field(default_factory=dict)
+    draining: bool = False
 
     def __post_init__(self) -> None:
         self.name: str = self.words["worker"]
@@ -109,7 +127,12 @@ class Worker:
         while (words := await self.line.hear()) is not None:
             match words["do"]:
                 case "start":
+                    # At once, so that a drain that comes next finds it running.
+                    self.hosts[words["node"]].begin()
                     nursery.start_soon(self._start, words)
+                case "over":
+                    # It ended in the worker before this one; receivers that were started again have to hear it.
+                    self.hosts[words["node"]].abandon("ended")
                 case "peer":
                     self.hub.peer_restarted(words["worker"], Path(words["inbox"]), words["epoch"])
                 case "drain":
@@ -123,6 +146,7 @@ class Worker:
 
     async def _drain(self) -> None:
         """End the sources; the others end when their inputs have. Who failed is not started again."""
+        self.draining = True
         for host in self.hosts.values():
             if host.running and host.is_source:
                 host.scope.cancel()
@@ -143,12 +167,15 @@ class Worker:
             fatal = host.failed_for_good
         except CheckpointError as error:
             failure, fatal = str(error), True
+            host.running, host.failed = False, True
         if failure is None:
             await self.line.say(say="ended", node=host.plan.key)
         else:
             self.log.error(host.plan.key, failure)
             cause = host.cause or failure
             await self.line.say(say="failed", node=host.plan.key, cause=cause, trace=failure, fatal=fatal)
+            if self.draining:
+                host.abandon()
 
     async def _checkpoint(self, words: Words) -> None:
         """Write the state of every node that keeps some; each is taken when that node rests."""
@@ -157,8 +184,13 @@ class Worker:
         problems: list[str] = []
 
         async def one(host: Host) -> None:
-            with trio.move_on_after(words["seconds"]) as scope:
-                packed = await host.take_state()
+            packed = None
+            try:
+                with trio.move_on_after(words["seconds"]) as scope:
+                    packed = await host.take_state()
+            except CheckpointError as error:
+                problems.append(str(error))
+                return
             if scope.cancelled_caught:
                 problems.append(f"{host.plan.key} was not at rest for {words['seconds']} s")
             elif packed is not None:

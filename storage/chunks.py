@@ -171,9 +171,7 @@ def parse(value: bytes | memoryview, where: str) -> StoredChunk:
         raise StorageError(f"{where}: its header does not parse: {error}") from error
 
 
-def decode(
-    value: bytes | memoryview, where: str, names: tuple[str, ...] | None = None
-) -> dict[str, NDArray[Any]]:
+def decode(value: bytes | memoryview, where: str, names: tuple[str, ...] | None = None) -> dict[str, NDArray[Any]]:
     """Decode the named columns of a value, or all: name -> (steps, ...), read-only."""
     chunk = parse(value, where)
     return {name: chunk.column(name) for name in (chunk.names if names is None else names)}

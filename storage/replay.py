@@ -136,8 +136,7 @@ class Replay:
             facts = facts_after(str(self.path), group, self._index)
             values = [encode(*chunk) for chunk in group]
             entries = [
-                entry_of(chunk, len(value), self._first_column)
-                for chunk, value in zip(group, values, strict=True)
+                entry_of(chunk, len(value), self._first_column) for chunk, value in zip(group, values, strict=True)
             ]
             self._commit(values, entries, facts)
 
@@ -169,9 +168,7 @@ class Replay:
             self._read_rows += stop - start
         return out
 
-    def sample_anchors(
-        self, rng: np.random.Generator, count: int, length: int, context: int
-    ) -> NDArray[np.int64]:
+    def sample_anchors(self, rng: np.random.Generator, count: int, length: int, context: int) -> NDArray[np.int64]:
         """Draw anchors uniformly from all legal ones, with replacement: (count, 2) of stream and step t.
 
         (stream, t) is legal when steps t-context..t+length lie in one segment; context may be missing only
@@ -201,9 +198,7 @@ class Replay:
         """Make `out` for `windows`: reuse it, since fresh memory costs a page fault for each 4 KiB."""
         return self._shape(length, context).buffers(count)
 
-    def windows(
-        self, anchors: NDArray[np.int64], length: int, context: int, out: Batch | None = None
-    ) -> Batch:
+    def windows(self, anchors: NDArray[np.int64], length: int, context: int, out: Batch | None = None) -> Batch:
         """Read the windows at `anchors` (B, 2) into `out`, or into new arrays.
 
         Returns:
@@ -280,13 +275,9 @@ class Replay:
         try:
             return self.columns[name]
         except KeyError:
-            raise StorageError(
-                f"{self.path}: no column {name!r}; the store has {list(self.columns)}"
-            ) from None
+            raise StorageError(f"{self.path}: no column {name!r}; the store has {list(self.columns)}") from None
 
-    def _commit(
-        self, values: Sequence[bytes], entries: Sequence[Entry], facts: Mapping[int, StreamFacts]
-    ) -> None:
+    def _commit(self, values: Sequence[bytes], entries: Sequence[Entry], facts: Mapping[int, StreamFacts]) -> None:
         """Evict and insert in one transaction, then tell the index, which never runs ahead of the disk."""
         index = self._index
         size, steps = sum(map(len, values)), sum(entry.steps for entry in entries)
@@ -310,21 +301,15 @@ class Replay:
         """The map cannot grow: let an eighth of the chunks go, in a transaction of its own."""
         oldest = self._index.keys[: len(self._index.keys) // 8 + 1]
         if not oldest or not self._log.write(oldest, 0, (), (), {}):
-            raise StorageError(
-                f"{self.path}: LMDB's map is full with nothing left to evict; raise map_bytes_max"
-            )
+            raise StorageError(f"{self.path}: LMDB's map is full with nothing left to evict; raise map_bytes_max")
         with self._indexing:
             for _ in oldest:
                 self._index.evict()
 
     def _shape(self, length: int, context: int) -> WindowShape:
-        return WindowShape(
-            tuple(self.columns.values()), length, context, self._context_column, self._first_column
-        )
+        return WindowShape(tuple(self.columns.values()), length, context, self._context_column, self._first_column)
 
-    def _fill(
-        self, anchors: NDArray[np.int64], rows: Sequence[int], shape: WindowShape, out: Batch
-    ) -> list[int]:
+    def _fill(self, anchors: NDArray[np.int64], rows: Sequence[int], shape: WindowShape, out: Batch) -> list[int]:
         """Read the windows of some rows into `out`; return the rows whose window is not stored."""
         length, context = shape.length, shape.context
         pairs = [(row, *anchors[row].tolist()) for row in rows]
@@ -356,9 +341,7 @@ class Replay:
 
     def _held(self, stream: int) -> str:
         with self._indexing:
-            stretches = [
-                f"{start} to {stop - 1}" for s, start, stop in self._index.stretches() if s == stream
-            ]
+            stretches = [f"{start} to {stop - 1}" for s, start, stop in self._index.stretches() if s == stream]
         return ", ".join(stretches) or "nothing"
 
 

@@ -36,8 +36,7 @@ def check_columns(where: str, chunk: Chunk, columns: Mapping[str, Column]) -> No
     found = {name: (array.dtype.str, array.shape[1:]) for name, array in chunk.columns.items()}
     if found != expected:
         raise StorageError(
-            f"{where}, stream {chunk.stream}, step {chunk.start}: the chunk has columns {found}, "
-            f"the store {expected}"
+            f"{where}, stream {chunk.stream}, step {chunk.start}: the chunk has columns {found}, the store {expected}"
         )
 
 

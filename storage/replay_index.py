@@ -101,9 +101,7 @@ class ReplayIndex:
     def __init__(self, next_key: int = 0) -> None:
         self.steps = self.size = self.appended = 0
         self.streams: dict[int, _Stream] = {}
-        self._chunks = Fifo(
-            [("stream", "<i8"), ("start", "<i8"), ("steps", "<i8"), ("size", "<i8")], next_key
-        )
+        self._chunks = Fifo([("stream", "<i8"), ("start", "<i8"), ("steps", "<i8"), ("size", "<i8")], next_key)
         self._episodes = Fifo([("stream", "<i8"), ("start", "<i8"), ("stop", "<i8")])
         self._short: set[int] = set()
         self._segments: NDArray[np.int64] = np.zeros((4, 64), np.int64)
@@ -174,9 +172,7 @@ class ReplayIndex:
             # begin = end = 0 makes the slot's count of windows zero until it is used again.
             self._segments[:, slot] = 0
             self._free.append(stream.segments.popleft())
-        while self._episodes.head < self._episodes.tail and self._oldest_episode_within(
-            stream_id, start + steps
-        ):
+        while self._episodes.head < self._episodes.tail and self._oldest_episode_within(stream_id, start + steps):
             self._short.discard(self._episodes.head)
             if stream.open_episode == self._episodes.head:
                 stream.open_episode = -1
@@ -221,9 +217,7 @@ class ReplayIndex:
             return None
         return self.places(stream, max(t - context, known.birth), t + length + 1)
 
-    def draw_anchors(
-        self, rng: np.random.Generator, count: int, length: int, context: int
-    ) -> NDArray[np.int64]:
+    def draw_anchors(self, rng: np.random.Generator, count: int, length: int, context: int) -> NDArray[np.int64]:
         """Draw legal anchors uniformly, with replacement: (count, 2) of stream and step.
 
         Each draw is a binary search in the segments' running counts of legal anchors; those counts

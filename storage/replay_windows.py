@@ -35,9 +35,7 @@ class WindowShape:
     def checked(self, out: dict[str, NDArray[Any]] | None, count: int) -> dict[str, NDArray[Any]]:
         """Return `out` if a batch of `count` fits it exactly; make new arrays for None."""
         if self.length < 1 or self.context < 0:
-            raise StorageError(
-                f"windows: length={self.length} must be 1 or more, context={self.context} 0 or more"
-            )
+            raise StorageError(f"windows: length={self.length} must be 1 or more, context={self.context} 0 or more")
         if out is None:
             return self.buffers(count)
         found = {name: (array.dtype.str, array.shape) for name, array in out.items()}

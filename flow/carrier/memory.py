@@ -6,19 +6,20 @@ from dataclasses import dataclass
 
 from flow.links import CallLink, NewestLink, StreamLink
 from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
-from flow.message import Message, size_in_bytes
+from flow.message import Message, conformed, size_in_bytes
 
 
 @dataclass
 class StreamRoute:
-    """From an Out to an In."""
+    """From an Out to an In. wanted: the type that the receiver declares."""
 
     mailbox: StreamMailbox
+    wanted: type[Message] | None = None
     link: StreamLink | None = None
 
     def data(self, sequence: int, message: Message) -> None:
         assert self.link is not None
-        self.mailbox.put(message, size_in_bytes(message), self.link.credit)
+        self.mailbox.put(conformed(message, self.wanted), size_in_bytes(message), self.link.credit)
 
     def end(self, sequence: int) -> None:
         assert self.link is not None
@@ -27,9 +28,14 @@ class StreamRoute:
 
 @dataclass
 class CallRoute:
-    """From a Call to a Serve, and the answers back."""
+    """From a Call to a Serve, and the answers back.
+
+    wanted: the question's type as the server declares it; answers: the answer's as the caller does.
+    """
 
     mailbox: QuestionMailbox
+    wanted: type[Message] | None = None
+    answers: type[Message] | None = None
     link: CallLink | None = None
 
     def question(self, request: int, question: Message) -> None:
@@ -38,10 +44,10 @@ class CallRoute:
         self.mailbox.put(
             link.number,
             request,
-            question,
+            conformed(question, self.wanted),
             size_in_bytes(question),
-            lambda answer: link.answer(request, answer),
-            lambda: link.failure(request),
+            lambda answer: link.answer(request, conformed(answer, self.answers)),
+            lambda for_good: link.failure(request, for_good),
         )
 
     def end(self, sequence: int) -> None:
@@ -51,14 +57,15 @@ class CallRoute:
 
 @dataclass
 class NewestRoute:
-    """From a Publish to a Latest."""
+    """From a Publish to a Latest. wanted: the type that the reader declares."""
 
     mailbox: NewestMailbox
+    wanted: type[Message] | None = None
     link: NewestLink | None = None
 
-    def newest(self, version: int, message: Message) -> None:
+    def newest(self, generation: int, version: int, message: Message) -> None:
         assert self.link is not None
-        self.mailbox.put(message, version, size_in_bytes(message))
+        self.mailbox.put(conformed(message, self.wanted), version, size_in_bytes(message), generation)
         self.link.seen()
 
     def end(self, sequence: int) -> None:

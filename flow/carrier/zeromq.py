@@ -275,7 +275,7 @@ class Hub:
             self._deliver_question(received, received.mailbox, envelope)
         else:
             assert envelope.message is not None
-            received.mailbox.put(envelope.message, envelope.number, envelope.size)
+            received.mailbox.put(envelope.message, envelope.number, envelope.size, envelope.sequence)
             seen, _ = wire.encode(Kind.SEEN, envelope.link, 0, self.epoch, envelope.number)
             received.peer.reply(received.epoch, seen)
 
@@ -334,8 +334,8 @@ class Hub:
         def reply(answer: Message) -> None:
             received.peer.reply(epoch, wire.encode(Kind.ANSWER, link, 0, self.epoch, request, answer)[0])
 
-        def fail() -> None:
-            received.peer.reply(epoch, wire.encode(Kind.FAILURE, link, 0, self.epoch, request)[0])
+        def fail(for_good: bool) -> None:
+            received.peer.reply(epoch, wire.encode(Kind.FAILURE, link, int(for_good), self.epoch, request)[0])
 
         assert envelope.message is not None
         mailbox.put(link, request, envelope.message, envelope.size, reply, fail)
@@ -356,7 +356,7 @@ class Hub:
         elif isinstance(link, CallLink) and envelope.kind is Kind.ANSWER and envelope.message is not None:
             link.answer(envelope.number, envelope.message)
         elif isinstance(link, CallLink) and envelope.kind is Kind.FAILURE:
-            link.failure(envelope.number)
+            link.failure(envelope.number, bool(envelope.sequence))
         elif isinstance(link, NewestLink) and envelope.kind is Kind.SEEN:
             link.seen()
         else:
@@ -407,8 +407,8 @@ class Route:
     def question(self, request: int, question: Message) -> None:
         self.peer.post(wire.encode(Kind.QUESTION, self.link, 0, self.hub.epoch, request, question)[0])
 
-    def newest(self, version: int, message: Message) -> None:
-        self.peer.post(wire.encode(Kind.NEWEST, self.link, 0, self.hub.epoch, version, message)[0])
+    def newest(self, generation: int, version: int, message: Message) -> None:
+        self.peer.post(wire.encode(Kind.NEWEST, self.link, generation, self.hub.epoch, version, message)[0])
 
     def end(self, sequence: int) -> None:
         self.peer.post(wire.encode(Kind.END, self.link, sequence, self.hub.epoch, sequence)[0])

@@ -24,7 +24,7 @@ def summary(progress: Progress, run: RunDirectory, outcome: str, cause: str = ""
       progress: the last one.
       run: the run directory; only what is in it is listed.
       outcome: "done", "stopped" or "failed".
-      cause: the first cause of a failure; it comes last, where people look first.
+      cause: the first cause of a failure, or what else ended it; it comes last, where people look first.
     """
     lines = [f"{run.name}: {outcome} after {duration(progress.elapsed)}", ""]
     lines += [f"  {line}" for line in _metrics(progress)]
@@ -39,7 +39,7 @@ def summary(progress: Progress, run: RunDirectory, outcome: str, cause: str = ""
     if outcome != "done" and run.checkpoints.is_dir() and any(run.checkpoints.iterdir()):
         lines += ["", f"  go on with: flow run --resume {run.name}"]
     if cause:
-        lines += ["", f"first cause: {cause.strip()}"]
+        lines += ["", f"{'first cause' if outcome == 'failed' else 'ended because'}: {cause.strip()}"]
     return "\n".join(lines)
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,26 +44,44 @@ class MetricsWriter:
             self._new.setdefault(name, []).extend(new for new in series.new if math.isfinite(new.value))
         self._last = progress
         if progress.now - self._written >= self._every_s:
-            self._flush(progress)
+            self._try_flush(progress)
 
     def close(self) -> None:
         """Write what is left."""
         if self._last is not None and self._last.now > self._written:
-            self._flush(self._last)
-        self._file.close()
+            self._try_flush(self._last)
+        try:
+            self._file.close()
+        except OSError as error:
+            self._say_lost(error)
         if self._events is not None:
             self._events.close()
 
     def _open_events(self, folder: Path) -> Any:
         try:
-            from tensorboardX import SummaryWriter
+            writer = _summary_writer()
         except ImportError:
             self.note = (
                 f"tensorboardX is not installed, so metrics go to {folder / FILE} only; "
                 "for TensorBoard: pip install 'flow-research[report]'"
             )
             return None
-        return SummaryWriter(logdir=str(folder), flush_secs=10)
+        events = writer(logdir=str(folder), flush_secs=10)
+        # Its thread ends at the first error, and whoever adds a value after that waits for ever.
+        event_writer = events.file_writer.event_writer
+        forgiving = _Forgiving(event_writer._ev_writer, self._say_lost)
+        event_writer._ev_writer = event_writer._worker._record_writer = forgiving
+        return events
+
+    def _try_flush(self, progress: Progress) -> None:
+        """A full disk loses metrics, never the run."""
+        try:
+            self._flush(progress)
+        except OSError as error:
+            self._say_lost(error)
+
+    def _say_lost(self, error: OSError) -> None:
+        self.note = f"metrics are incomplete: {error.strerror or error}"
 
     def _flush(self, progress: Progress) -> None:
         self._written = progress.now
@@ -94,6 +114,39 @@ class MetricsWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _summary_writer() -> Any:
+    """tensorboardX's writer. It imports torch where that is installed, seconds and 200 MB for what is never used."""
+    modules: dict[str, Any] = sys.modules
+    hidden = "torch" not in modules
+    if hidden:
+        modules["torch"] = None  # an import of it fails at once
+    try:
+        from tensorboardX import SummaryWriter
+    finally:
+        if hidden:
+            del modules["torch"]
+    return SummaryWriter
+
+
+class _Forgiving:
+    """tensorboardX's writer of records, for a disk that may be full: what it cannot write is lost, and said."""
+
+    def __init__(self, records: Any, say_lost: Callable[[OSError], None]) -> None:
+        self._records = records
+        self._say_lost = say_lost
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._records, name)
+
+        def forgiving(*arguments: Any) -> Any:
+            try:
+                return method(*arguments)
+            except OSError as error:
+                self._say_lost(error)
+
+        return forgiving
 
 
 def read_curves(folder: Path) -> tuple[dict[str, list[CurvePoint]], float]:

@@ -181,7 +181,7 @@ class Student:
         self.optimiser: torch.optim.Optimizer = (
             torch.optim.RMSprop(parameters, alpha=0.99, eps=epsilon)
             if optimiser == "rmsprop"
-            else torch.optim.Adam(parameters, eps=epsilon)
+            else torch.optim.Adam(parameters, eps=epsilon, fused=True)
         )
         self._stacks: torch.Tensor | None = None
 

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from flow.logs import Event, EventLog, last_events
 
-said = st.lists(
-    st.tuples(st.sampled_from(["info", "warning", "error"]), st.text(max_size=30), st.text(max_size=50))
-)
+said = st.lists(st.tuples(st.sampled_from(["info", "warning", "error"]), st.text(max_size=30), st.text(max_size=50)))
 
 
 @given(said=said)
@@ -41,9 +39,7 @@ def test_a_line_for_people_and_the_same_as_json(tmp_path):
     }
 
 
-@pytest.mark.parametrize(
-    "torn", [b'{"time": 1', b"[]", b'{"time": "x", "level": 1, "node": 2, "text": 3}', b"\xff"]
-)
+@pytest.mark.parametrize("torn", [b'{"time": 1', b"[]", b'{"time": "x", "level": 1, "node": 2, "text": 3}', b"\xff"])
 def test_torn_lines_are_left_out(tmp_path, torn):
     with EventLog(tmp_path, "a") as log:
         log.info("n", "whole")

@@ -84,9 +84,7 @@ def test_series_of_replicas_are_merged_by_time_and_placed_on_the_x_axis(tmp_path
         pages[0].counter("frames").add(100)
     progress = monitor.poll(now=1.0)
     assert [new.value for new in progress.series["reward"].new] == [float(step) for step in range(1, 11)]
-    assert [new.x for new in progress.series["reward"].new] == pytest.approx(
-        [100.0 * step for step in range(1, 11)]
-    )
+    assert [new.x for new in progress.series["reward"].new] == pytest.approx([100.0 * step for step in range(1, 11)])
     assert progress.curve.name == "reward"
     assert [point.mean for point in progress.curve.points] == [float(step) for step in range(1, 11)]
     assert monitor.poll(now=2.0).series["reward"].new == ()

@@ -15,9 +15,7 @@ from tests.storage.replay_steps import COLUMNS, chunk, open_replay
 def fill(replay, steps=60, streams=3):
     """Streams of unequal length, one with a gap, the oldest chunks evicted by whatever capacity there is."""
     for start in range(0, steps, 5):
-        replay.append(
-            [chunk(s, start, start + 5, range(0, 1000, 9)) for s in range(streams) if s * 10 <= start]
-        )
+        replay.append([chunk(s, start, start + 5, range(0, 1000, 9)) for s in range(streams) if s * 10 <= start])
     replay.append([chunk(0, steps + 7, steps + 16, [steps + 8])])
 
 
@@ -39,9 +37,7 @@ def test_every_episode_is_equally_likely(tmp_path):
     with open_replay(tmp_path, capacity_steps=90) as replay:
         fill(replay)
         cells = replay.statistics().episodes
-        _, counts = np.unique(
-            replay.sample_episodes(np.random.default_rng(0), 400 * cells), axis=0, return_counts=True
-        )
+        _, counts = np.unique(replay.sample_episodes(np.random.default_rng(0), 400 * cells), axis=0, return_counts=True)
         assert len(counts) == cells
         assert abs(((counts - 400) ** 2 / 400).sum() - cells) < 5 * np.sqrt(2 * cells) + 5
 
@@ -122,9 +118,7 @@ def test_what_is_damaged_on_disk_is_named_and_never_returned(tmp_path):
 def test_other_columns_than_the_store_was_made_with_are_refused_with_both(tmp_path):
     open_replay(tmp_path).close()
     other = [*COLUMNS[:2], Column("first", "bool"), Column("reward", "<f4")]
-    with pytest.raises(
-        StorageError, match=r"made with columns \[frames .*opened with columns \[.*reward <f4"
-    ):
+    with pytest.raises(StorageError, match=r"made with columns \[frames .*opened with columns \[.*reward <f4"):
         Replay(tmp_path, other, capacity_steps=9, capacity_bytes=9)
 
 

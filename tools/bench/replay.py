@@ -48,9 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.bench.replay", description=__doc__.split("\n")[0])
     parser.add_argument("--frames", type=int, default=12_000, help="frames of Pong to record (default 12000)")
     parser.add_argument("--rounds", type=int, default=7, help="rounds a figure is taken over (default 7)")
-    parser.add_argument(
-        "--path", type=Path, default=None, help="where stores are made (default: a temporary one)"
-    )
+    parser.add_argument("--path", type=Path, default=None, help="where stores are made (default: a temporary one)")
     options = parser.parse_args()
     groups = record(options.frames)
     with tempfile.TemporaryDirectory(dir=options.path) as folder:
@@ -84,18 +82,14 @@ def record(frames: int) -> list[list[Chunk]]:
         if t + 1 < steps:
             columns["first"][:, t + 1] = ended | cut
     points = columns["reward"]
-    print(
-        f"recorded {LANES * steps} frames of Pong: {(points > 0).sum()} points won, {(points < 0).sum()} lost"
-    )
+    print(f"recorded {LANES * steps} frames of Pong: {(points > 0).sum()} points won, {(points < 0).sum()} lost")
     return [
         [Chunk(lane, t, {n: a[lane, t : t + STEPS] for n, a in columns.items()}) for lane in range(LANES)]
         for t in range(0, steps, STEPS)
     ]
 
 
-def follow_ball(
-    frame: NDArray[np.uint8], before: NDArray[np.uint8], rng: np.random.Generator
-) -> NDArray[Any]:
+def follow_ball(frame: NDArray[np.uint8], before: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[Any]:
     """Choose an action a lane: towards the ball's height, with some random moves; (B, 84, 84) -> (B,).
 
     The ball is what moved between the paddles; the paddle is what differs from the board in its columns.
@@ -117,9 +111,7 @@ def size_rows(folder: Path, groups: Sequence[Sequence[Chunk]]) -> list[list[str]
         encoded = replay.statistics().bytes_per_step
         frames = replay.statistics().steps
     grown = (folder / "size" / "data.mdb").stat().st_size / frames
-    only = [
-        len(encode(c.stream, c.start, {"frames": c.columns["frames"]})) / STEPS for g in groups for c in g
-    ]
+    only = [len(encode(c.stream, c.start, {"frames": c.columns["frames"]})) / STEPS for g in groups for c in g]
     return [
         row("bytes a frame, frames alone", only, BYTES_TARGET, "{:.0f}"),
         row("bytes a frame, all columns", [encoded], BYTES_TARGET, "{:.0f}"),
@@ -292,14 +284,10 @@ def measured(work: Callable[[], object], rounds: int, cpu: list[float] | None = 
     return wall
 
 
-def row(
-    name: str, values: Sequence[float], target: float | None, shown: str, ratio: float | None = None
-) -> list[str]:
+def row(name: str, values: Sequence[float], target: float | None, shown: str, ratio: float | None = None) -> list[str]:
     """Format one line of the table."""
     low, middle, high = (shown.format(f(values)) for f in (min, statistics.median, max))
-    goal = (
-        "" if target is None else f"<= {target}" + ("" if statistics.median(values) <= target else "  MISSED")
-    )
+    goal = "" if target is None else f"<= {target}" + ("" if statistics.median(values) <= target else "  MISSED")
     return [name, low, middle, high, "" if ratio is None else f"{ratio:.2f}x", goal]
 
 
@@ -308,11 +296,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     table = [["", "min", "median", "max", "to bare LMDB", "target"], *rows]
     widths = [max(len(line[i]) for line in table) for i in range(6)]
     for line in table:
-        print(
-            "  ".join(
-                [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
-            )
-        )
+        print("  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]))
     names = ("lmdb", "lz4", "numpy", "msgpack", "ale-py")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())

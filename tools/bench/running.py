@@ -16,7 +16,7 @@ import trio
 
 from flow.errors import RunError
 from flow.monitor import Monitor
-from flow.node import NodeType, load
+from flow.node_type import NodeType, load
 from flow.plan import make_plan
 from flow.progress import Progress
 from flow.run_directory import RunDirectory

@@ -132,9 +132,9 @@ class Agent(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.torso = nn.Sequential(nn.Linear(ROWS * COLUMNS, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU())
-        self.policy = nn.Linear(64, ACTIONS)
-        self.value = nn.Linear(64, 1)
+        self.torso = nn.Sequential(_layer(ROWS * COLUMNS, 64, 2**0.5), nn.ReLU(), _layer(64, 64, 2**0.5), nn.ReLU())
+        self.policy = _layer(64, ACTIONS, 0.01)
+        self.value = _layer(64, 1, 1.0)
 
     def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (..., 3) and values (...)."""
@@ -145,3 +145,11 @@ class Agent(nn.Module):
         """Logits alone: a Policy."""
         logits: Tensor = self.policy(self.torso(seen))
         return logits
+
+
+def _layer(inputs: int, outputs: int, gain: float) -> nn.Linear:
+    # As in nodes/nets/small.py. torch's own defaults make seeds differ more than the claims' effects do.
+    layer = nn.Linear(inputs, outputs)
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer

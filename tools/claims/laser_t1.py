@@ -144,9 +144,7 @@ class Garnet:
         moves = torch.einsum("sa,sax->sx", policy, self.step)
         # A little restart, for a chain may have states it never leaves or never comes back to.
         moves = 0.999 * moves + 0.001 / STATES
-        system = torch.cat(
-            [(moves.T - torch.eye(STATES, dtype=torch.float64))[1:], torch.ones_like(moves[:1])]
-        )
+        system = torch.cat([(moves.T - torch.eye(STATES, dtype=torch.float64))[1:], torch.ones_like(moves[:1])])
         right = torch.zeros(STATES, dtype=torch.float64)
         right[-1] = 1.0
         visits: Tensor = torch.linalg.solve(system, right)

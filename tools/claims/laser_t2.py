@@ -63,9 +63,7 @@ def own_replay(seeds: range, updates: int) -> dict[str, bool]:
     )
     gain = statistics.fmean(areas["own replay 7/8"]) - statistics.fmean(areas["online"])
     error = math.sqrt(sum(statistics.variance(area) / len(area) for area in areas.values()))
-    return {
-        f"own replay saves data: area larger by 5 standard errors ({gain / error:.1f})": gain >= 5 * error
-    }
+    return {f"own replay saves data: area larger by 5 standard errors ({gain / error:.1f})": gain >= 5 * error}
 
 
 def learn(seed: int, online: int, replayed: int, aliens: list[Policy] | None, updates: int) -> list[float]:

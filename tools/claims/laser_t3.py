@@ -62,8 +62,7 @@ def main() -> int:
     quick = report.ask("LASER's trust region, learned: a critic on Catch")
     seeds = range(2 if quick else 6)
     outcomes = {
-        name: [learn(seed, *settings, 20 if quick else UPDATES) for seed in seeds]
-        for name, settings in CASES.items()
+        name: [learn(seed, *settings, 20 if quick else UPDATES) for seed in seeds] for name, settings in CASES.items()
     }
     report.table(
         ["", "RMSE", "mean bias", "replay rejected"],
@@ -83,8 +82,7 @@ def main() -> int:
     pair = f"{bias['b=0.1']:.3f} against {bias['naive α=1/8']:.3f}"
     return report.verdict(
         {
-            f"bias at b=0.1 is under half of naive replay's ({pair})": bias["b=0.1"]
-            < bias["naive α=1/8"] / 2,
+            f"bias at b=0.1 is under half of naive replay's ({pair})": bias["b=0.1"] < bias["naive α=1/8"] / 2,
             f"RMSE at b=0.1 is below naive replay's, all seeds but one ({better})": better >= len(seeds) - 1,
         }
     )

@@ -52,9 +52,7 @@ def own(tmp_path):
     owners = []
 
     def start(run, needed=1):
-        owner = subprocess.Popen(
-            [sys.executable, "-c", OWNER, str(run.path), str(needed)], stdout=subprocess.PIPE
-        )
+        owner = subprocess.Popen([sys.executable, "-c", OWNER, str(run.path), str(needed)], stdout=subprocess.PIPE)
         owners.append(owner)
         assert owner.stdout.readline() == b"ready\n"
         return owner
@@ -84,9 +82,7 @@ def test_ps_without_runs_says_how_to_start_one(capsys):
 
 @pytest.mark.real_time
 def test_ps_tells_live_from_ended_from_died(tmp_path, own, capsys):
-    done, died, fresh, live = (
-        RunDirectory.create(tmp_path, name) for name in ("done", "died", "fresh", "live")
-    )
+    done, died, fresh, live = (RunDirectory.create(tmp_path, name) for name in ("done", "died", "fresh", "live"))
     done.begin("", seed=0)
     done.finish("failed", "learner.0: out of memory")
     killed = own(died)

@@ -16,9 +16,7 @@ from flow.progress import (
 
 anything = st.floats()
 seconds = st.floats(0, 1e9)
-names = st.one_of(
-    st.sampled_from(["frames", "episode_return", "policy_lag"]), st.text(min_size=1, max_size=40)
-)
+names = st.one_of(st.sampled_from(["frames", "episode_return", "policy_lag"]), st.text(min_size=1, max_size=40))
 units = st.text(max_size=16)
 counters = st.builds(
     CounterProgress, st.integers(0, 2**63 - 1), st.floats(0, 1e12), units, st.none() | st.floats(0, 1e18)

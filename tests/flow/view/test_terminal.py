@@ -51,9 +51,7 @@ def usual():
     )
 
 
-@given(
-    progress=progresses(), width=st.sampled_from([80, 80, 40, 100, 110, 140, 200]), title=st.text(max_size=60)
-)
+@given(progress=progresses(), width=st.sampled_from([80, 80, 40, 100, 110, 140, 200]), title=st.text(max_size=60))
 def test_any_progress_is_drawn_and_no_line_is_wider_than_the_terminal(progress, width, title):
     for line in rendered(progress, width, title=title, name=title):
         assert cell_len(line) <= width

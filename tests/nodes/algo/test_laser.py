@@ -62,9 +62,7 @@ def test_proposition_1_opposite_policies_imply_the_uniform_one(phi):
 def test_proposition_2_s_example_has_the_sheet_s_relevance():
     """π=(½, ½), μ=(0.9, 0.1): π̃=(5/6, 1/6), β = ½ ln 0.6 + ½ ln 3 = 0.2939, between b=0.1 and 0.3."""
     pi, mu = log(0.5, 0.5), log(0.9, 0.1)
-    torch.testing.assert_close(
-        implied_policy(pi, mu).exp(), torch.tensor([5 / 6, 1 / 6], dtype=torch.float64)
-    )
+    torch.testing.assert_close(implied_policy(pi, mu).exp(), torch.tensor([5 / 6, 1 / 6], dtype=torch.float64))
     assert relevance(pi, mu).item() == pytest.approx(0.5 * math.log(0.6) + 0.5 * math.log(3))
 
 
@@ -113,9 +111,7 @@ def test_several_episodes_in_one_unroll_with_a_termination_and_a_truncation():
     discount, real = transitions(terminated, first, gamma)
     reward = torch.tensor([1.0, 2, 99, 3, 4, 5, 99, 6, 7], dtype=torch.float64)[:, None]
     value = torch.tensor([10.0, 20, 30, 40, 50, 60, 70, 80, 90], dtype=torch.float64)[:, None]
-    v = vtrace(
-        torch.zeros(9, 1).double(), discount.double(), reward, value, torch.tensor([100.0]).double(), real
-    )
+    v = vtrace(torch.zeros(9, 1).double(), discount.double(), reward, value, torch.tensor([100.0]).double(), real)
     expected = [
         1 + gamma * 2,  # to the end, where nothing follows: V(x2) = 30 plays no part
         2.0,
@@ -184,9 +180,7 @@ def test_renaming_actions_leaves_the_loss(seed, order):
     logits, value, unrolls = batch(seed)
     inverse = torch.tensor(np.argsort(order))
     moved = _with(unrolls, action=inverse[unrolls.action], behaviour=unrolls.behaviour[..., order])
-    torch.testing.assert_close(
-        laser_loss(logits[..., order], value, moved), laser_loss(logits, value, unrolls)
-    )
+    torch.testing.assert_close(laser_loss(logits[..., order], value, moved), laser_loss(logits, value, unrolls))
 
 
 @given(seeds)

@@ -59,9 +59,7 @@ def test_nothing_is_remembered_across_a_first_observation(name):
     first[0] = True
     fresh = net(stacks, torch.zeros_like(reward), action, first, torch.zeros(2, net.core_size))
     reward[1:] = 0
-    used = net(
-        stacks, reward, action.index_fill(0, torch.tensor([0]), 5), first, torch.randn(2, net.core_size)
-    )
+    used = net(stacks, reward, action.index_fill(0, torch.tensor([0]), 5), first, torch.randn(2, net.core_size))
     torch.testing.assert_close(used.logits, fresh.logits)
 
 
@@ -91,6 +89,14 @@ def test_every_weight_gets_a_gradient(name):
     for weight in net.parameters():
         assert weight.grad is not None
         assert torch.isfinite(weight.grad).all()
+
+
+def test_the_small_network_does_not_see_how_bright_the_ground_is():
+    net = network("small")
+    stacks, *rest = questions(2, 2)
+    stacks = stacks // 2
+    core = torch.zeros(2, 0)
+    torch.testing.assert_close(net(stacks + 50, *rest, core), net(stacks, *rest, core), atol=1e-4, rtol=1e-4)
 
 
 def test_the_papers_network_has_its_size():

@@ -40,6 +40,8 @@ OTHER_END = {
 }
 # Edges are written from these to the others: "actor.policy" = "policy.requests".
 SENDING = ("Out", "Call", "Publish")
+# What a graph file says of any node, beside its settings.
+GRAPH_KEYS = ("run", "replicas")
 _KINDS: dict[Any, str] = {
     In: "In",
     Out: "Out",
@@ -263,10 +265,13 @@ def _check_batchable(owner: str, port: Port) -> None:
 
 
 def _read_setting(owner: str, name: str, hint: Any, default: Any, doc: str) -> Setting:
+    if name in GRAPH_KEYS:
+        raise NodeTypeError(f"{owner}, setting '{name}': a graph file uses this word for itself; give it another name")
     bounds, live, optional = Range(), False, False
     names: Names | None = None
     if typing.get_origin(hint) is Live:
         live, hint = True, typing.get_args(hint)[0]
+        default = default.value if isinstance(default, Live) else default
     if typing.get_origin(hint) is typing.Annotated:
         hint, *extras = typing.get_args(hint)
         bounds = next((extra for extra in extras if isinstance(extra, Range)), bounds)

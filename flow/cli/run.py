@@ -1,0 +1,70 @@
+"""`flow run`: run a graph, or go on with a run."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from pathlib import Path
+
+EXAMPLE = """examples:
+  flow run graphs/laser_atari.toml
+  flow run graphs/laser_atari.toml --set game=breakout --set lanes=64
+  flow run graphs/laser_atari.toml --profile tiny
+  flow run --resume                     goes on with the newest run
+  flow run --resume laser_atari-2026    goes on with the run whose name begins so
+"""
+NEWEST = ""
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run a graph, or go on with a run",
+        description="Run a graph. Ctrl-C drains, saves and ends; a second one stops at once.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("graph", nargs="?", type=Path, help="a graph file")
+    parser.add_argument("--profile", help="a profile of the graph, such as tiny or paper")
+    parser.add_argument("--set", dest="sets", action="append", default=[], metavar="PARAM=VALUE", help="set a param")
+    parser.add_argument("--seed", type=int, help="seed of everything random; else a new one, written to run.json")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs go [%(default)s]")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const=NEWEST,
+        metavar="RUN",
+        help="go on where a run stopped or was killed; the newest run if no name is given",
+    )
+    parser.add_argument(
+        "--checkpoint-every", type=float, default=60.0, metavar="S", help="seconds between checkpoints [%(default)g]"
+    )
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run, and return the exit status."""
+    if (arguments.graph is None) == (arguments.resume is None):
+        arguments.parser.error("give a graph file, or --resume to go on with a run")
+    if arguments.resume is not None and (arguments.sets or arguments.profile or arguments.seed is not None):
+        arguments.parser.error("a run goes on as it began: --set, --profile and --seed need a new run")
+    if arguments.checkpoint_every <= 0:
+        arguments.parser.error(f"--checkpoint-every {arguments.checkpoint_every:g}: expected more than 0 seconds")
+    # Late, so that `flow --help` and wrong use answer at once.
+    from flow.graph.bound import check_memory
+    from flow.graph.load import load_graph
+    from flow.launch import launch
+    from flow.run_directory import RunDirectory, find_run
+    from flow.supervisor import Options
+
+    options = Options(checkpoint_s=arguments.checkpoint_every)
+    if arguments.resume is not None:
+        directory = find_run(arguments.resume or None)
+        graph = load_graph(directory.graph_file)
+        return launch(graph, directory, seed=directory.about()["seed"], resumed=True, options=options)
+    graph = load_graph(arguments.graph, profile=arguments.profile, sets=arguments.sets)
+    check_memory(graph)
+    directory = RunDirectory.create(arguments.runs, arguments.graph.stem)
+    seed = arguments.seed if arguments.seed is not None else secrets.randbelow(1 << 31)
+    return launch(graph, directory, seed=seed, resumed=False, options=options)

@@ -1,0 +1,78 @@
+"""Mistakes in a graph file: each with its place, all collected before any is raised."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from flow.errors import GraphError
+
+
+class Problems:
+    """Collects what is wrong with one file."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.found: list[str] = []
+
+    def add(self, table: str, key: str, text: str) -> None:
+        """Note a problem. table, key: where it is in the file; "" where there is none."""
+        place = ", ".join(part for part in (self.file, table, f'"{key}"' if key else "") if part)
+        self._note(f"{place}: {text}")
+
+    def add_edge(self, sender: object, receiver: object, text: str) -> None:
+        """Note a problem of an edge, where neither of its ends alone is wrong."""
+        self._note(f'{self.file}, edges, "{sender}" -> "{receiver}": {text}')
+
+    def _note(self, text: str) -> None:
+        if text not in self.found:
+            self.found.append(text)
+
+    def unknown(self, table: str, key: str, text: str, name: str, known: Iterable[str]) -> None:
+        """Note that a name is unknown, with the nearest that is known."""
+        self.add(table, key, text + nearest(name, known))
+
+    def raise_if_any(self) -> None:
+        if self.found:
+            raise GraphError(self.found)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to say after an unknown name: the nearest known one, else which there are."""
+    names = list(known)
+    lower = {each.lower(): each for each in names}
+    close = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean '{lower[close[0]]}'?"
+    if not names:
+        return "; there is none"
+    shown = ", ".join(sorted(names)[:12]) + (", …" if len(names) > 12 else "")
+    return f"; there {'is' if len(names) == 1 else 'are'} {shown}"
+
+
+_NAMES = {
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "a table",
+}
+
+
+def described(value: Any) -> str:
+    """A value as an error shows it: short, and as TOML writes it where that differs."""
+    if type(value) is bool:
+        return "true" if value else "false"
+    if value is None:
+        return "nothing"
+    if type(value) is dict:
+        return "a table"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def expected(kind: type) -> str:
+    """What a user calls a type."""
+    return _NAMES[kind]

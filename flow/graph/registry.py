@@ -1,0 +1,128 @@
+"""Node types by the names that graph files use, and the nearest one to a name that is wrong."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+from typing import Any
+
+from flow.errors import NodeTypeError
+from flow.graph.problems import nearest
+from flow.node_type import NodeType
+
+ENTRY_POINTS = "flow.nodes"
+# Which extra of flow-research brings a package; what is not here is installed by its own name.
+EXTRAS = {
+    "torch": "torch",
+    "ale_py": "atari",
+    "gymnasium": "atari",
+    "tensorboardX": "report",
+    "matplotlib": "report",
+}
+
+
+def find_type(name: str) -> NodeType[Any]:
+    """The node type called "module:function", or by a name that an installed package registers.
+
+    Raises:
+      NodeTypeError: there is none; the text begins after the name, and offers the nearest.
+    """
+    module_name, colon, function = name.partition(":")
+    if not colon:
+        return _registered(name)
+    if not module_name or not function:
+        raise NodeTypeError('is no name of a node type; write "module:function", as in "nodes.env.atari:actor"')
+    module = _module(module_name)
+    found = getattr(module, function, None)
+    if isinstance(found, NodeType):
+        return found
+    if inspect.iscoroutinefunction(found):
+        raise NodeTypeError(f"{function} in {module_name} is not a node type; put @node above it")
+    raise NodeTypeError(f"{module_name} has no node type '{function}'{nearest(function, types_in(module))}")
+
+
+def types_in(module: Any) -> dict[str, NodeType[Any]]:
+    """The node types that a module itself defines, by function name."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, NodeType) and value.function.__module__ == module.__name__
+    }
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or name
+        if name == missing or name.startswith(f"{missing}."):
+            raise NodeTypeError(f"there is no module '{missing}'{nearest(missing, _siblings(missing))}") from error
+        raise NodeTypeError(f"{name} imports '{missing}', which is not installed; {install(missing)}") from error
+    except NodeTypeError as error:
+        raise NodeTypeError(f"{name} holds a wrong declaration: {error}") from error
+    except Exception as error:
+        raise NodeTypeError(f"importing {name} failed: {type(error).__name__}: {error}") from error
+
+
+def _siblings(name: str) -> list[str]:
+    """Modules that stand where a missing one was looked for."""
+    parent, _, _ = name.rpartition(".")
+    if not parent:
+        return ["nodes"] if importlib.util.find_spec("nodes") else []
+    package = _module(parent)
+    return [f"{parent}.{each.name}" for each in pkgutil.iter_modules(getattr(package, "__path__", ()))]
+
+
+def _registered(name: str) -> NodeType[Any]:
+    points = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    if name not in points:
+        hint = nearest(name, points) if points else '; write "module:function", as in "nodes.env.atari:actor"'
+        raise NodeTypeError(f"no installed package registers a node type '{name}'{hint}")
+    try:
+        found = points[name].load()
+    except Exception as error:
+        raise NodeTypeError(f"loading {points[name].value} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(found, NodeType):
+        raise NodeTypeError(f"{points[name].value}, registered as '{name}', is not a node type")
+    return found
+
+
+def install(package: str) -> str:
+    """The command that brings a package."""
+    extra = EXTRAS.get(package)
+    return f'pip install "flow-research[{extra}]"' if extra else f"pip install {package}"
+
+
+def known_types(package: str = "nodes") -> tuple[dict[str, NodeType[Any]], dict[str, str]]:
+    """Every node type there is by the name a graph writes, and what could not be read, with the reason."""
+    found: dict[str, NodeType[Any]] = {}
+    broken: dict[str, str] = {}
+    for name in _modules(package):
+        try:
+            found |= {each.name: each for each in types_in(_module(name)).values()}
+        except NodeTypeError as error:
+            broken[name] = str(error)
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            found[point.name] = _registered(point.name)
+        except NodeTypeError as error:
+            broken[point.name] = str(error)
+    return found, broken
+
+
+# Mathematics and networks: they know no ports, and importing the networks imports torch.
+_WITHOUT_NODES = ("algo", "nets")
+
+
+def _modules(package: str) -> list[str]:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.submodule_search_locations is None:
+        return [] if spec is None else [package]
+    names = [package]
+    for each in pkgutil.iter_modules(spec.submodule_search_locations, f"{package}."):
+        if each.name.rpartition(".")[2] not in _WITHOUT_NODES:
+            names += _modules(each.name) if each.ispkg else [each.name]
+    return names

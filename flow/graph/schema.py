@@ -1,0 +1,177 @@
+"""The JSON Schema of graph files, from which an editor completes names and marks mistakes as they are typed.
+
+It says less than `flow check`: it knows each file's text and not the graph that the text means, so whether ports
+are tied and edges fit is not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flow.documentation import summary
+from flow.graph.edges import ALL_KEYS
+from flow.node_type import NodeType, Setting
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+Schema = dict[str, Any]
+
+_NAME = r"^[A-Za-z_]\w*$"
+_END = r"^[A-Za-z_]\w*\.[A-Za-z_]\w*$"
+_WITH_PARAM: Schema = {
+    "type": "string",
+    "pattern": r"\{\w+\}",
+    "description": 'A text with a param filled in: "{lanes}".',
+}
+_SCALAR: Schema = {"type": ["string", "number", "boolean"]}
+_PARAM: Schema = {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]}
+_JSON = {"int": "integer", "float": "number", "bool": "boolean", "str": "string"}
+
+
+def graph_schema(types: Mapping[str, NodeType[Any]]) -> Schema:
+    """The schema of graph files that use these node types, each by the name that a graph writes."""
+    nodes = {"type": "object", "propertyNames": {"pattern": _NAME}}
+    tables: Schema = {
+        "title": {"type": "string", "description": "What a run is called."},
+        "paper": {"type": "string", "description": 'The paper it stands for: "arXiv:1909.11583".'},
+        "params": {
+            **_table(_PARAM, 'What --set and profiles change; a text elsewhere asks for one as "{name}".'),
+            "propertyNames": {"pattern": _NAME},
+        },
+        "nodes": {**nodes, "additionalProperties": _node(types), "description": "Each a named use of a node type."},
+        "edges": _edges(),
+        "workers": _workers(),
+        "until": _until(),
+        "report": _report(),
+        "profiles": _table(_profile(), "Changes under a name, for --profile."),
+        "resolved": _closed(
+            {"profile": {"type": "string"}, "params": _table(_PARAM, "The values that were filled in.")},
+            "Written by flow into run directories: this file has its params filled in.",
+        ),
+    }
+    return {
+        "$schema": DIALECT,
+        "title": "flow graph",
+        **_closed(tables, "A graph of async nodes."),
+        "required": ["nodes", "edges"],
+    }
+
+
+def _closed(properties: Schema, description: str) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        "description": description,
+    }
+
+
+def _table(values: Schema, description: str) -> Schema:
+    return {"type": "object", "additionalProperties": values, "description": description}
+
+
+def _or_param(schema: Schema) -> Schema:
+    return {"anyOf": [schema, _WITH_PARAM]}
+
+
+def _node(types: Mapping[str, NodeType[Any]]) -> Schema:
+    """A node: its `run`, and what that type lets it say. A type that is not known here is not judged."""
+    cases = [
+        {
+            "if": {"properties": {"run": {"const": name}}, "required": ["run"]},
+            "then": _type_schema(name, found),
+        }
+        for name, found in types.items()
+    ]
+    run: Schema = {
+        "type": "string",
+        "description": 'The node type: "module:function", or a name that an installed package registers.',
+        "examples": list(types),
+    }
+    return {
+        "type": "object",
+        "properties": {"run": run},
+        "required": ["run"],
+        **({"allOf": cases} if cases else {}),
+    }
+
+
+def _type_schema(name: str, found: NodeType[Any]) -> Schema:
+    settings = {setting.name: setting_schema(setting) for setting in found.settings.values()}
+    replicas = {"type": "integer", "minimum": 1, "default": 1, "description": "How many of it there are."}
+    required = [setting.name for setting in found.settings.values() if setting.required]
+    return {
+        **_closed({"run": {"const": name}, "replicas": _or_param(replicas), **settings}, summary(found.doc)),
+        **({"required": required} if required else {}),
+    }
+
+
+def setting_schema(setting: Setting) -> Schema:
+    """What a graph may write for a setting."""
+    low, high = setting.bounds.low, setting.bounds.high
+    bounds = {key: value for key, value in (("minimum", low), ("maximum", high)) if value is not None}
+    value: Schema
+    if setting.kind == "choice":
+        value = {"enum": list(setting.choices)}
+    elif setting.kind == "list":
+        value = {"type": "array", "items": _or_param({"type": _JSON[setting.items], **bounds})}
+    else:
+        value = {"type": _JSON[setting.kind], **bounds}
+    said: Schema = {"description": setting.doc} if setting.doc else {}
+    if not setting.required and setting.default is not None:
+        said["default"] = setting.default
+    return {**_or_param(value), **said}
+
+
+def _edges() -> Schema:
+    receiver = {"type": "string", "pattern": _END, "description": 'A receiving port: "replay.inserts".'}
+    several = {"anyOf": [receiver, {"type": "array", "items": receiver, "minItems": 1}]}
+    whole = _or_param({"type": "integer", "minimum": 1})
+    keys: Schema = {
+        "to": several,
+        "credit": {**whole, "description": "The most messages under way from one replica to another."},
+        "credit_bytes": {**whole, "description": "The most bytes under way from one replica to another."},
+        "mode": {
+            "enum": ["share", "copy"],
+            "description": "With several receivers: each message to one of them, or to all.",
+        },
+        "feedback": {"type": "boolean", "description": "It may close a cycle; its credit must hold what goes round."},
+    }
+    assert tuple(sorted(keys)) == tuple(sorted(ALL_KEYS))
+    table = {**_closed(keys, "An edge with more to say."), "required": ["to"]}
+    one = {"anyOf": [receiver, table]}
+    return {
+        **_table({"anyOf": [receiver, table, {"type": "array", "items": one, "minItems": 1}]}, ""),
+        "propertyNames": {"pattern": _END},
+        "description": 'Sending port = receiving port: "actor.policy" = "policy.requests".',
+    }
+
+
+def _workers() -> Schema:
+    hosted = {"type": "string", "pattern": r"^(\w+(\[\d+\])?|.*\{\w+\}.*)$"}
+    lists = {"type": "array", "items": hosted, "minItems": 1}
+    return _table(lists, 'The nodes that share a process: play = ["actor[0]", "policy"].')
+
+
+def _until() -> Schema:
+    number = _or_param({"type": "number", "exclusiveMinimum": 0})
+    times = {name: {**number, "description": f"Time in {name}."} for name in ("seconds", "minutes", "hours")}
+    text = "A run is done when one of these is reached: metrics by name, or a time."
+    return {**_table(number, text), "properties": times}
+
+
+def _report() -> Schema:
+    show = {"type": "array", "items": {"type": "string"}, "description": "Metrics in the order they are shown."}
+    curve = {"type": "string", "description": "The series that is the learning curve."}
+    return _closed({"show": show, "curve": curve}, "What a run shows.")
+
+
+def _profile() -> Schema:
+    settings = {"type": "object", "description": "Changes of the node's settings."}
+    changes: Schema = {
+        "params": _table(_PARAM, "Values of params."),
+        "nodes": _table(settings, "Changes of nodes, key by key."),
+        "workers": _workers(),
+        "until": _until(),
+    }
+    return _closed(changes, "A variant of the graph.")

@@ -1,0 +1,104 @@
+"""A resolved graph as TOML: params filled in, the profile merged. Reading it gives an equal graph.
+
+It is what a run directory keeps, so that a run can go on without the file and the profile that it began with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from flow.graph.model import DEFAULT_CREDIT, DEFAULT_CREDIT_BYTES, Edge, Graph, GraphNode
+from flow.graph.params import escaped
+
+
+def write_graph(graph: Graph) -> str:
+    """The graph as the text of a graph file."""
+    top = {"title": graph.title, "paper": graph.paper}
+    parts = ["".join(f"{key} = {toml(_escaped(value))}\n" for key, value in top.items() if value)]
+    parts += [_table(f"nodes.{name}", _node(node)) for name, node in graph.nodes.items()]
+    # always: a graph without edges still says so
+    parts.append(_table("edges", _edges(graph), always=True))
+    parts.append(_table("workers", {name: list(entries) for name, entries in graph.workers.items()}))
+    parts.append(_table("until", graph.until))
+    report = {"show": list(graph.report.show)} if graph.report.show else {}
+    parts.append(_table("report", report | ({} if graph.report.curve is None else {"curve": graph.report.curve})))
+    resolved = {} if graph.profile is None else {"profile": graph.profile}
+    # always: it says that braces in texts are all doubled and that no params can be set any more
+    parts.append(_table("resolved", {**resolved, "params": graph.params}, always=True, escape=False))
+    return "\n".join(part for part in parts if part)
+
+
+def _table(name: str, values: Mapping[str, Any], *, always: bool = False, escape: bool = True) -> str:
+    if not values and not always:
+        return ""
+    lines = [f"{_key(key)} = {toml(_escaped(value) if escape else value)}\n" for key, value in values.items()]
+    return f"[{name}]\n{''.join(lines)}"
+
+
+def _node(node: GraphNode) -> dict[str, Any]:
+    replicas = {"replicas": node.replicas} if node.replicas != 1 else {}
+    # TOML has no word for nothing: a setting that is None has None as its default
+    settings = {name: value for name, value in node.settings.items() if value is not None}
+    return {"run": node.type.name, **replicas, **settings}
+
+
+def _edges(graph: Graph) -> dict[str, Any]:
+    found: dict[str, list[Any]] = {}
+    for edge in graph.edges:
+        several = sum(each.sender == edge.sender for each in graph.edges) > 1
+        found.setdefault(str(edge.sender), []).append(_edge(graph, edge, several))
+    return {sender: edges[0] if len(edges) == 1 else edges for sender, edges in found.items()}
+
+
+def _edge(graph: Graph, edge: Edge, several: bool) -> Any:
+    said: dict[str, Any] = {"to": str(edge.receiver)}
+    if graph.kind(edge) == "Out" and (several or edge.mode != "share"):
+        said["mode"] = edge.mode
+    if edge.credit != DEFAULT_CREDIT or edge.feedback:
+        said["credit"] = edge.credit
+    if edge.credit_bytes != DEFAULT_CREDIT_BYTES:
+        said["credit_bytes"] = edge.credit_bytes
+    if edge.feedback:
+        said["feedback"] = True
+    return said if len(said) > 1 else str(edge.receiver)
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return escaped(value)
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]
+    return {key: _escaped(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def toml(value: Any) -> str:
+    """A value as TOML writes it on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_key(key)} = {toml(item)}' for key, item in value.items())} }}" if value else "{}"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    raise TypeError(f"TOML has no {type(value).__name__}")
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _text(key)
+
+
+_SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def _text(text: str) -> str:
+    return '"' + "".join(_SHORT.get(c) or (c if c.isprintable() else _code(c)) for c in text) + '"'
+
+
+def _code(character: str) -> str:
+    number = ord(character)
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

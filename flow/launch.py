@@ -1,0 +1,181 @@
+"""Runs a graph in a run directory, from the lock to the closing summary: what `flow run` does.
+
+The supervisor's loop runs in the main thread. Showing and writing go through a thread of their own, since a terminal
+that was stopped, or a full pipe, would hold up the supervisor.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+import trio
+
+from flow import checkpoints
+from flow.checkpoints import Checkpoint
+from flow.errors import MissingError
+from flow.graph.model import Graph, place
+from flow.graph.write import write_graph
+from flow.monitor import Monitor
+from flow.plan import Plan, make_plan
+from flow.progress import Progress
+from flow.run_directory import RunDirectory
+from flow.supervisor import Options, Outcome, Supervisor
+from flow.view.curve import draw_curve
+from flow.view.summary import summary
+from flow.view.tensorboard import MetricsWriter, read_curves
+from flow.view.terminal import View, make_view
+
+INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
+_SHOW_CURSOR = "\x1b[?25h"
+
+
+def launch(graph: Graph, directory: RunDirectory, *, seed: int, resumed: bool, options: Options | None = None) -> int:
+    """Run a graph to its end. Returns the exit status.
+
+    Raises:
+      RunError: another process has this run.
+      CheckpointError: the run's checkpoint is of another graph.
+    """
+    with directory.own():
+        directory.remove_sockets()  # of a supervisor that was killed; workers refuse a path that exists
+        checkpoint = _checkpoint(graph, directory) if resumed else None
+        plan = make_plan(dict(graph.nodes), graph.edges, place(graph), seed=seed)
+        about = directory.begin(
+            write_graph(graph),
+            seed=seed,
+            until=graph.until,
+            profile=graph.profile,
+            show=list(graph.report.show),
+            curve=graph.report.curve,
+        )
+        show = list(graph.report.show) or None
+        monitor = Monitor(directory, show, graph.report.curve, graph.until, started=about["started"])
+        if resumed:
+            monitor.restore(*read_curves(directory.metrics))
+        with make_view(graph.title, directory.name) as view, Reporter(view, directory) as reporter:
+            supervisor = Supervisor(
+                plan, directory, monitor, graph.until, modules(plan), reporter.put, options or Options(), checkpoint
+            )
+            with Interrupts(supervisor, directory):
+                outcome = trio.run(supervisor.run)
+            reporter.put(outcome.progress)
+        _close(graph, directory, outcome, reporter.note)
+        monitor.close()
+    return 1 if outcome.how == "failed" else 0
+
+
+def modules(plan: Plan) -> dict[tuple[str, ...], list[str]]:
+    """What each fork server imports: what its workers' nodes need, then the nodes."""
+    wanted: dict[tuple[str, ...], list[str]] = {}
+    for worker in plan.workers:
+        names = wanted.setdefault(worker.needs, ["flow.worker", *worker.needs])
+        names += [node.type.partition(":")[0] for node in worker.nodes]
+    return {needs: list(dict.fromkeys(names)) for needs, names in wanted.items()}
+
+
+def _checkpoint(graph: Graph, directory: RunDirectory) -> Checkpoint | None:
+    checkpoint, problems = checkpoints.newest(directory.checkpoints)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if checkpoint is None:
+        print(f"{directory.name} has no checkpoint yet: its nodes start afresh, on what they stored", file=sys.stderr)
+        return None
+    checkpoints.require_same_graph(checkpoint, {name: node.type.name for name, node in graph.nodes.items()})
+    return checkpoint
+
+
+def _close(graph: Graph, directory: RunDirectory, outcome: Outcome, note: str) -> None:
+    """Write down and say how the run ended."""
+    directory.remove_sockets()
+    try:
+        directory.finish(outcome.how, outcome.cause)
+    except OSError as error:
+        note = f"{note}\n{directory.about_file}: how the run ended could not be written: {error.strerror}".strip()
+    if outcome.progress.curve is not None:
+        try:
+            draw_curve(outcome.progress.curve, directory.curve_file, graph.title)
+        except (MissingError, OSError) as error:
+            note = f"{note}\n{error}".strip()
+    if note:
+        print(note)
+    print(summary(outcome.progress, directory, outcome.how, outcome.cause))  # last: its last line is the cause
+
+
+class Reporter:
+    """Shows and writes every progress in a thread of its own; a slow terminal skips some, the files none."""
+
+    def __init__(self, view: View, directory: RunDirectory) -> None:
+        self._view = view
+        self._writer = MetricsWriter(directory.metrics)
+        self._queue: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+
+    @property
+    def note(self) -> str:
+        """A line for the user about what is not written, and why."""
+        return self._writer.note
+
+    def put(self, progress: Progress) -> None:
+        self._queue.put(progress)
+
+    def __enter__(self) -> Reporter:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._queue.put(None)
+        self._thread.join(timeout=5)  # a stopped terminal must not keep the run from ending
+        if not self._thread.is_alive():
+            self._writer.close()
+
+    def _run(self) -> None:
+        while True:
+            progress = self._queue.get()
+            while progress is not None:
+                self._writer.write(progress)
+                if self._queue.empty():
+                    break
+                progress = self._queue.get()
+            if progress is None:
+                return
+            self._view.show(progress)
+
+
+class Interrupts:
+    """The first Ctrl-C or SIGTERM drains and saves, the second ends everything at once."""
+
+    def __init__(self, supervisor: Supervisor, directory: RunDirectory) -> None:
+        self._supervisor = supervisor
+        self._directory = directory
+        self._count = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._count += 1
+        if self._count == 1:
+            self._supervisor.interrupt()
+            return
+        # From here nothing may wait: not for the loop, a lock or a worker.
+        try:
+            self._supervisor.kill()
+            if sys.stdout.isatty():
+                os.write(1, f"{_SHOW_CURSOR}\nstopped at once\n".encode())
+            self._directory.finish("stopped", "by a second Ctrl-C; the last checkpoint is whole")
+            self._directory.remove_sockets()
+        finally:  # also where the disk is full
+            os._exit(INTERRUPTED)

@@ -1,0 +1,166 @@
+"""Nodes' ports joined as a run joins them, over each carrier in turn: one worker, or a worker a node over ZeroMQ."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from flow.assembly import Assembly
+from flow.carrier.zeromq import Hub
+from flow.node_type import NodeType
+from flow.plan import Plan, make_plan
+from flow.ports import NeverResting
+from flow.tally import Tally
+
+CARRIERS = ("memory", "zeromq")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a graph, as a plan knows it."""
+
+    name: str
+    type: NodeType[Any]
+    replicas: int = 1
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class End:
+    node: str
+    port: str
+
+
+@dataclass(frozen=True)
+class Edge:
+    """ "a.out" joined to "b.in"."""
+
+    frm: str
+    to: str
+    mode: str = ""
+    credit: int = 1
+    credit_bytes: int = 1 << 40
+
+    @property
+    def sender(self):
+        return End(*self.frm.split("."))
+
+    @property
+    def receiver(self):
+        return End(*self.to.split("."))
+
+
+class Desk(Assembly):
+    """An assembly whose tallies are in memory."""
+
+    def _tally(self, end, name):
+        return self.tallies.setdefault((end, name), Tally())
+
+
+def plan_of(nodes, edges, places=None):
+    here = [(node.name, replica) for node in nodes for replica in range(node.replicas)]
+    return make_plan({node.name: node for node in nodes}, tuple(edges), places or {"w": here}, seed=0)
+
+
+@dataclass
+class Run:
+    """What a test holds: the ports of every node, and each worker's desk and hub."""
+
+    plan: Plan
+    nodes: dict[str, Node]
+    directory: Path
+    nursery: trio.Nursery
+    desks: dict[str, Desk] = field(default_factory=dict)
+    hubs: dict[str, Hub] = field(default_factory=dict)
+    scopes: dict[str, trio.CancelScope] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def ports(self, key: str) -> Any:
+        """The ports of replica 0 of a node, or of "node-3"."""
+        name, _, replica = key.partition("-")
+        desk = self.desks[self.plan.worker_of(name, int(replica or 0))]
+        for worker in self.plan.workers:
+            for node in worker.nodes:
+                if (node.name, node.replica) == (name, int(replica or 0)):
+                    return _Ports(self._connected(desk, node))
+        raise KeyError(key)
+
+    def _connected(self, desk, node):
+        ends = desk.mailboxes.keys() | desk.sending.keys()
+        ports = self.nodes[node.name].type.ports.items()
+        return {
+            name: desk._port(node, port, NeverResting())
+            for name, port in ports
+            if (node.name, node.replica, name) in ends
+        }
+
+    def start(self, worker: str, epoch: int = 0) -> None:
+        """Start a worker, or start it again under a new epoch."""
+        types = {name: node.type for name, node in self.nodes.items()}
+        settings = {name: node.settings for name, node in self.nodes.items()}
+        hub = Hub(worker, epoch, self.warnings.append)
+        desk = Desk(self.plan, worker, hub, types, settings, {})
+        desk.build()
+        self.hubs[worker], self.desks[worker] = hub, desk
+        path = self.directory / f"{worker}.{epoch}"
+        hub.bind(path)
+        self.scopes[worker] = trio.CancelScope()
+        self.nursery.start_soon(self._run, worker, hub)
+        for other, there in self.hubs.items():
+            if other != worker:
+                there.peer_restarted(worker, path, epoch)
+                hub.peer_restarted(other, self.directory / f"{other}.{there.epoch}", there.epoch)
+
+    async def _run(self, worker: str, hub: Hub) -> None:
+        with self.scopes[worker]:
+            await hub.run()
+        del self.scopes[worker]
+
+    async def kill(self, worker: str) -> None:
+        self.scopes[worker].cancel()
+        while worker in self.scopes:
+            await trio.lowlevel.checkpoint()
+        _drop(self.hubs.pop(worker))
+
+
+def _drop(hub: Hub) -> None:
+    """Close a hub as a kill does: nothing more is sent."""
+    for peer in hub.peers.values():
+        if peer._socket is not None:
+            peer._socket.close(linger=0)
+            peer._socket = None
+    hub.close()
+
+
+class _Ports:
+    def __init__(self, ports):
+        self.__dict__.update(ports)
+        self.all = ports
+
+
+@contextlib.asynccontextmanager
+async def joined(carrier, nodes, edges):
+    """The nodes' ports, joined by a carrier."""
+    by_name = {node.name: node for node in nodes}
+    places = None
+    if carrier == "zeromq":
+        places = {name: [(name, replica) for replica in range(node.replicas)] for name, node in by_name.items()}
+    plan = plan_of(nodes, edges, places)
+    directory = Path(tempfile.mkdtemp(prefix="flow"))
+    try:
+        async with trio.open_nursery() as nursery:
+            run = Run(plan, by_name, directory, nursery)
+            for worker in plan.workers:
+                run.start(worker.name)
+            yield run
+            nursery.cancel_scope.cancel()
+    finally:
+        for hub in run.hubs.values():
+            _drop(hub)
+        shutil.rmtree(directory)

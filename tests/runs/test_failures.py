@@ -1,0 +1,94 @@
+"""A node that fails is started again, with what waited for it still there; too often, and the run says why it ended."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from tests.runs.running import Home, Running, line_graph
+
+pytestmark = pytest.mark.real_time
+
+
+def trouble(**settings: object) -> dict[str, object]:
+    return {"run": "trouble", **settings}
+
+
+def test_a_node_that_raises_is_started_again_and_only_the_message_in_its_hand_is_lost(home: Home):
+    running = home.start(line_graph(trouble(fault="raise", at=20, starts=3), source={"count": 80}))
+    assert running.wait() == 0, running.story()
+    assert running.received() == [number for number in range(80) if number not in (19, 39, 59)]
+    assert all(count.sent == count.received for count in running.ledger().values()), running.ledger()
+    assert "restarts: step0.0 3" in running.output
+    assert running.log("making") == ""
+    assert "number 19 is too much" in running.log("main")
+    assert "tests/runs/nodes_for_runs.py" in running.log("main")
+
+
+def test_a_node_that_raises_a_fourth_time_ends_the_run_with_its_first_cause_on_the_last_line(home: Home):
+    running = home.start(line_graph(trouble(fault="raise", at=20), source={"pause_ms": 1}))
+    assert running.wait() == 1, running.story()
+    assert running.output.splitlines()[-1] == (
+        "first cause: step0-0 died 4 times within 60 s, at first of this: "
+        "node step0-0: ValueError: number 19 is too much"
+    )
+    about = running.run.about()
+    assert about["outcome"] == "failed"
+    assert "number 19 is too much" in about["cause"]
+    running.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ("setting", "node step0-0: SettingError: fault='setting' cannot be worked with; use fault='none'"),
+        ("missing", "node step0-0: MissingError: /nowhere/pong.bin is not there; run: pip install roms"),
+    ],
+)
+def test_what_starting_again_cannot_mend_ends_the_run_at_once(home: Home, fault: str, cause: str):
+    running = home.start(line_graph(trouble(fault=fault)))
+    assert running.wait() == 1, running.story()
+    assert running.output.splitlines()[-1] == f"first cause: {cause}"
+    assert "starting it again" not in running.log()
+
+
+def test_a_message_of_the_wrong_dtype_is_refused_where_it_was_made(home: Home):
+    running = home.start(line_graph(trouble(fault="dtype", at=3), source={"pause_ms": 1}))
+    assert running.wait() == 1, running.story()
+    assert running.output.splitlines()[-1] == (
+        "first cause: step0-0 died 4 times within 60 s, at first of this: "
+        "node step0-0: MessageError: node step0, port passed: "
+        "field values: expected int64 (rows), found dtype float32"
+    )
+
+
+HUNG = """
+import sys
+from pathlib import Path
+from flow.graph.load import load_graph
+from flow.launch import launch
+from flow.run_directory import RunDirectory
+from flow.supervisor import Options
+graph = load_graph(sys.argv[1])
+run = RunDirectory.create(Path(sys.argv[2]), "small")
+sys.exit(launch(graph, run, seed=0, resumed=False, options=Options(stall_s=1.0)))
+"""
+
+
+def test_a_node_that_hangs_is_killed_and_the_log_names_the_line(home: Home, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tests.runs.running.FLOW", [sys.executable, "-c", HUNG])
+    text = line_graph(
+        trouble(fault="hang", at=20, starts=1), source={"count": 100}, workers={"ends": ["source", "sink"]}
+    )
+    running = Running(home, [home.graph(text), home.path / "runs"])
+    assert running.wait() == 0, running.story()
+    said = [event for event in running.events() if "hung for" in event["text"]]
+    assert len(said) == 1
+    assert "nodes_for_runs.py" in said[0]["text"]
+    assert "in _fail" in said[0]["text"]
+    assert running.received()[-1] == 99
+    edge = running.ledger()["source.numbers->step0.numbers"]
+    assert 0 < edge.under_way <= edge.unsettled, running.ledger()
+    assert json.dumps(said).count("time.sleep") == 0  # it names the line of the node, not of what it called

@@ -1,0 +1,57 @@
+"""Every graph's tiny profile runs to its end and leaves what a user looks for."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import pytest
+
+from flow import ledger
+from flow.graph.load import load_graph
+from tests.runs.running import ROOT, Home, Running
+
+pytestmark = [pytest.mark.real_time, pytest.mark.slow]
+GRAPHS = sorted((ROOT / "graphs").glob("*.toml"))
+
+
+def run_tiny(home: Home, name: str) -> Running:
+    graph = ROOT / "graphs" / f"{name}.toml"
+    # Every graph has a profile tiny; what it needs must be here.
+    missing = [
+        package
+        for node in load_graph(graph, profile="tiny", packages=False).nodes.values()
+        for package in node.type.needs
+        if importlib.util.find_spec(package) is None
+    ]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not installed")
+    running = Running(home, ["run", graph, "--profile", "tiny", "--seed", "1", "--runs", home.path / "runs"])
+    assert running.wait(110) == 0, running.story()
+    return running
+
+
+@pytest.mark.parametrize("name", [path.stem for path in GRAPHS])
+def test_the_tiny_profile_runs_to_its_end(home: Home, name: str):
+    running = run_tiny(home, name)
+    assert running.run.about()["outcome"] == "done"
+    assert running.output.splitlines()[-1].startswith("ended because: ")
+    again = load_graph(running.run.graph_file)
+    assert again.profile == "tiny"
+    assert not ledger.problems(running.ledger())
+    for edge, count in running.ledger().items():
+        assert count.under_way == 0, (edge, count)
+    assert running.checkpoints()
+    assert list(running.run.logs.glob("*.log"))
+    assert not [event for event in running.events() if event["level"] != "info"], running.story()
+    lines = (running.run.metrics / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["counters"]
+    if importlib.util.find_spec("tensorboardX"):
+        assert list(running.run.metrics.glob("events.out.tfevents.*"))
+    if importlib.util.find_spec("matplotlib") and again.report.curve:
+        assert running.run.curve_file.read_bytes().startswith(b"\x89PNG")
+    running.assert_nothing_left()
+    if name == "laser_atari":
+        assert running.counter("frames") >= 12_000
+        assert running.counter("updates") >= 1
+        assert running.ledger()["replayer.replayed->learner.replayed"].received >= 1
