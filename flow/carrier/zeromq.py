@@ -218,10 +218,11 @@ class Hub:
         while True:
             received = 0
             try:
-                for received in range(BURST):
+                while received < BURST:
                     frames = [inbox.recv(zmq.NOBLOCK, copy=False)]
                     while frames[-1].more:
                         frames.append(inbox.recv(zmq.NOBLOCK, copy=False))
+                    received += 1
                     self._receive(frames)
             except zmq.Again:
                 pass
