@@ -6,6 +6,7 @@ from tools.bench.running import Ran, edge, go, node
 
 GAME = "pong"
 BATCH = 32
+LEAST = 640  # steps stored before the first sample: replay must have begun before what is measured
 
 
 def laser_run(
@@ -26,7 +27,7 @@ def laser_run(
     nodes = [
         node("actor", "nodes.env.atari:actor", game=GAME, lanes=lanes),
         node("policy", "nodes.serve.policy:policy", **model),
-        node("replay", "nodes.replay.trajectories:replay", unrolls=max(1, round(BATCH * share))),
+        node("replay", "nodes.replay.trajectories:replay", unrolls=max(1, round(BATCH * share)), least_steps=LEAST),
         node("replayer", "nodes.learn.replayer:replayer", **model),
         node(
             "learner",
