@@ -9,12 +9,16 @@ import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import trio
 
 from flow import forkserver
 from flow.control import Line, Words
 from flow.errors import RunError
+from flow.logs import EventLog
+from flow.plan import WorkerPlan
+from flow.restarts import Restarts
 
 START_S = 120.0  # torch takes 5 s on a busy machine; a network file system may take much longer
 
@@ -147,3 +151,73 @@ class ForkServer:
             self._process.kill()
         self._process.wait()
         self._line.close()
+
+
+@dataclass
+class ForkServers:
+    """The fork servers of a run, one for each set of packages that some worker needs; one that dies is replaced.
+
+    modules: what each imports, by the packages. restarts: how often one may be started again.
+    """
+
+    modules: dict[tuple[str, ...], list[str]]
+    restarts: Restarts
+    log: EventLog
+    _servers: dict[tuple[str, ...], ForkServer] = field(default_factory=dict)
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Start all of them; their lines are heard in the nursery."""
+        self._nursery = nursery
+        for needs in self.modules:
+            self._server(needs)
+
+    async def fork(self, plan: WorkerPlan, epoch: int, words: Words) -> Process:
+        """A new process for a worker.
+
+        Raises:
+          RunError: what it needs cannot be imported, or its fork server died too often.
+        """
+        while True:
+            server = self._server(plan.needs)
+            try:
+                return await server.fork(plan.name, epoch, words)
+            except RunError as error:
+                name = f"fork server {'+'.join(plan.needs) or 'without packages'}"
+                delay = self.restarts.delay(name, trio.current_time()) if server.can_import else None
+                if delay is None:
+                    if server.trace:
+                        self.log.error(plan.name, server.trace)
+                    raise
+                self.log.warning("", f"{error}; starting a fork server again in {delay:.1f} s")
+                await trio.sleep(delay)
+
+    def _server(self, needs: tuple[str, ...]) -> ForkServer:
+        """The fork server for these packages; a new one where it is gone."""
+        server = self._servers.get(needs)
+        if server is None or server.can_import:
+            if server is not None:
+                self.log.warning("", f"{server.failure}; starting another")
+                server.kill()
+            server = self._servers[needs] = ForkServer(self.modules[needs])
+            self._nursery.start_soon(server.run)
+        return server
+
+    def kill(self) -> None:
+        """Kill them and with them all workers, and wait for nothing. Safe in a signal handler."""
+        for server in self._servers.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(server.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End them and whatever workers are left."""
+        for server in self._servers.values():
+            server.kill()
+
+
+def last_line(path: Path) -> str:
+    """The last line of a file, "" if there is none: what a process said before it ended."""
+    try:
+        lines = path.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""

@@ -13,7 +13,6 @@ Draining ends the sources; every other node ends by itself when its inputs have,
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -29,8 +28,8 @@ from flow.errors import RunError
 from flow.liveness import Liveness, hanging_line
 from flow.logs import EventLog
 from flow.monitor import TIME_LIMITS, Monitor
-from flow.plan import NodePlan, Plan, WorkerPlan
-from flow.processes import ForkServer, Process
+from flow.plan import NodePlan, Plan
+from flow.processes import ForkServers, Process, last_line
 from flow.progress import Progress
 from flow.restarts import Restarts
 from flow.run_directory import RunDirectory
@@ -80,12 +79,12 @@ class Supervisor:
     def __post_init__(self) -> None:
         self.log = EventLog(self.directory.logs, "supervisor")
         self.node_types = {node.name: node.type for worker in self.plan.workers for node in worker.nodes}
-        self.servers: dict[tuple[str, ...], ForkServer] = {}
         self.processes: dict[str, Process] = {}
         self.epochs = {worker.name: -1 for worker in self.plan.workers}
         self.incarnations = {node.key: -1 for worker in self.plan.workers for node in worker.nodes}
         self.ended: set[str] = set()
         self.restarts = Restarts(self.options.restarts, self.options.restart_period_s)
+        self.servers = ForkServers(self.modules, self.restarts, self.log)
         self.checkpoint = self.resume_from
         self.how, self.cause = "", ""
         self.draining = self.stopping = False
@@ -107,8 +106,7 @@ class Supervisor:
             nursery.start_soon(self._watch)
             nursery.start_soon(self._stop_when_interrupted)
             nursery.start_soon(self._checkpoint_now_and_then)
-            for needs in self.modules:
-                self._server(needs)
+            self.servers.start(nursery)
             for worker in self.plan.workers:
                 nursery.start_soon(self._start_worker, worker.name)
             await self.finishing.wait()
@@ -126,9 +124,7 @@ class Supervisor:
 
     def kill(self) -> None:
         """End every process of the run now. Safe in a signal handler."""
-        for server in self.servers.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(server.pid, signal.SIGKILL)
+        self.servers.kill()
 
     def interrupt(self) -> None:
         """Drain, save and end. Safe in a signal handler at any time, also before the loop runs and after."""
@@ -149,8 +145,10 @@ class Supervisor:
         plan = next(each for each in self.plan.workers if each.name == worker)
         self.epochs[worker] += 1
         words = {"run_directory": str(self.directory.path), "plan": self.plan.to_dict()}
-        process = await self._fork(plan, words)
-        if process is None:
+        try:
+            process = await self.servers.fork(plan, self.epochs[worker], words)
+        except RunError as error:
+            self.finish("failed", str(error))
             return
         self.processes[worker] = process
         self.log.info(worker, f"started, pid {process.pid}", epoch=process.epoch)
@@ -169,34 +167,6 @@ class Supervisor:
         else:
             await self._worker_died(worker, process)
 
-    async def _fork(self, plan: WorkerPlan, words: Words) -> Process | None:
-        """A new process for a worker; None when the run ends because there can be none."""
-        while True:
-            server = self._server(plan.needs)
-            try:
-                return await server.fork(plan.name, self.epochs[plan.name], words)
-            except RunError as error:
-                server_name = f"fork server {'+'.join(plan.needs) or 'without packages'}"
-                delay = self.restarts.delay(server_name, trio.current_time()) if server.can_import else None
-                if delay is None:
-                    if server.trace:
-                        self.log.error(plan.name, server.trace)
-                    self.finish("failed", str(error))
-                    return None
-                self.log.warning("", f"{error}; starting a fork server again in {delay:.1f} s")
-                await trio.sleep(delay)
-
-    def _server(self, needs: tuple[str, ...]) -> ForkServer:
-        """The fork server for these packages; a new one where it is gone."""
-        server = self.servers.get(needs)
-        if server is None or server.can_import:
-            if server is not None:
-                self.log.warning("", f"{server.failure}; starting another")
-                server.kill()
-            server = self.servers[needs] = ForkServer(self.modules[needs])
-            self.nursery.start_soon(server.run)
-        return server
-
     def _worker_left(self, worker: str) -> None:
         """A worker that died is not started again; while the run ends it is said."""
         unfinished = [node.key for node in self._nodes(worker) if node.key not in self.ended]
@@ -207,7 +177,7 @@ class Supervisor:
 
     async def _worker_died(self, worker: str, process: Process) -> None:
         cause = f"worker {worker} {process.how_it_ended()}"
-        last = _last_line(self.directory.logs / f"{worker}.out")
+        last = last_line(self.directory.logs / f"{worker}.out")
         if last and process.status is not None and process.status > 0:
             cause += f": {last}"
         delay = self.restarts.delay(worker, trio.current_time())
@@ -406,8 +376,7 @@ class Supervisor:
         with trio.move_on_after(self.options.stop_s):
             while self.processes:
                 await self.changed.park()
-        for server in self.servers.values():
-            server.kill()
+        self.servers.close()
 
     async def _drain(self) -> None:
         self.draining = True
@@ -420,11 +389,3 @@ class Supervisor:
         if scope.cancelled_caught:
             left = sorted(self.incarnations.keys() - self.ended)
             self.log.warning("", f"not drained within {self.options.drain_s:g} s, stopped: {', '.join(left)}")
-
-
-def _last_line(path: Path) -> str:
-    try:
-        lines = path.read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1] if lines else ""

@@ -121,7 +121,7 @@ def encode(
     for spec in message.fields if message is not None else ():
         value = getattr(message, spec.name)
         if spec.kind == "scalar":
-            entries.append(_PACK([spec.name, float(value) if spec.scalar is float else value]))
+            entries.append(_packed([spec.name, float(value) if spec.scalar is float else value], message))
             continue
         for name, array in _arrays(spec, value):
             nbytes = array.nbytes
@@ -137,11 +137,8 @@ def encode(
             else:
                 large.append(array.reshape(-1).view(np.uint8).data)
                 entries.append(_entry(name, array.dtype, array.shape, len(large)))
-    try:
-        # The parts of one msgpack list: its numbers, and behind them the list of fields, whose parts are remembered.
-        numbers = _PACK((FORMAT, int(kind), link, sequence, epoch, number))
-    except OverflowError as error:
-        raise MessageError(f"{kind.name}: a number has more than 64 bits: {error}") from error
+    # The parts of one msgpack list: its numbers, and behind them the list of fields, whose parts are remembered.
+    numbers = _packed((FORMAT, int(kind), link, sequence, epoch, number), message)
     header = b"".join((_LIST_OF_7, numbers[1:], _PACKER.pack_array_header(len(entries)), *entries))
     if len(header) > HEADER_MAX - _ALIGNMENT or len(large) >= FRAMES_MAX:
         raise MessageError(
@@ -152,6 +149,15 @@ def encode(
     padding = -(len(header) + _LENGTH.size) % _ALIGNMENT
     first = b"".join((_LENGTH.pack(len(header) + padding), header, _ZEROS[:padding], *inline))
     return [first, *large], size
+
+
+def _packed(values: Sequence[Any], message: Message | None) -> bytes:
+    try:
+        return _PACK(values)
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise MessageError(
+            f"{type(message).__name__}: a number has more than 64 bits or a text is no Unicode: {error}"
+        ) from error
 
 
 @functools.lru_cache(maxsize=4096)
@@ -215,7 +221,7 @@ def _decode(frames: Sequence[Any], lookup: Lookup) -> Envelope:
         raise WireError(f"no link {link} takes {kind.name}")
     layout = schema.layouts.get(fields)
     if layout is None:
-        layout = _read_layout(schema, fields)
+        layout = _read_layout(schema, fields, len(first) - _LENGTH.size - length, frames)
         if len(schema.layouts) >= _LAYOUTS_MAX:
             schema.layouts.clear()
         schema.layouts[fields] = layout
@@ -256,14 +262,14 @@ def _read_header(raw: bytes) -> tuple[Kind, int, int, int, int, bytes]:
         raise WireError(f"a header's values are counts, found {numbers[1:]!r:.100}")
     kind = _KINDS.get(numbers[1])
     if kind is None:
-        raise WireError(f"{numbers[1]} is no kind of message")
+        raise WireError(f"malformed message: {numbers[1]} is not a valid Kind")
     begin = unpacker.tell()
     for _ in range(unpacker.read_array_header()):
         unpacker.skip()
     return kind, numbers[2], numbers[3], numbers[4], numbers[5], raw[begin : unpacker.tell()]
 
 
-def _read_layout(schema: Schema, raw: bytes) -> Layout:
+def _read_layout(schema: Schema, raw: bytes, room: int, frames: Sequence[Any]) -> Layout:
     unpacker = _unpacker(raw)
     fields = [unpacker.unpack() for _ in range(unpacker.read_array_header())]
     specs = {spec.name: spec for spec in schema.message.fields}
@@ -289,12 +295,13 @@ def _read_layout(schema: Schema, raw: bytes) -> Layout:
             continue
         dtype, shape, nbytes = _read_array(spec, entry, bound)
         frame, offset = max(entry[3], 0), -1 - entry[3]
-        if frame in used:
-            raise WireError(f"field {spec.name}: frame {frame} is already used")
         if frame:
+            if frame >= len(frames) or frame in used:
+                raise WireError(f"field {spec.name}: frame {frame} of {len(frames)} is not there or already used")
             used.add(frame)
-        elif offset < 0 or offset % _ALIGNMENT:
-            raise WireError(f"field {spec.name}: its bytes begin at {offset}")
+            _frame(spec.name, frames, frame, nbytes)
+        elif offset < 0 or offset % _ALIGNMENT or offset + nbytes > room:
+            raise WireError(f"field {spec.name}: bytes {offset} to {offset + nbytes} of {room}")
         else:
             inline = max(inline, offset + nbytes)
         arrays.append((name, key if spec.kind == "table" else None, dtype, shape, nbytes, frame, offset))
@@ -324,6 +331,15 @@ def _read_array(spec: Field, entry: list[Any], bound: dict[str, int]) -> tuple[n
     return dtype, tuple(shape), math.prod(shape) * dtype.itemsize
 
 
+def _frame(name: str, frames: Sequence[Any], number: int, nbytes: int) -> memoryview:
+    if number >= len(frames):
+        raise WireError(f"field {name}: frame {number} of {len(frames)} is not there or already used")
+    raw = memoryview(frames[number]).cast("B")
+    if len(raw) != nbytes:
+        raise WireError(f"field {name}: {nbytes} bytes by its shape, but frame {number} holds {len(raw)}")
+    return raw
+
+
 def _read_message(schema: Schema, layout: Layout, first: memoryview, begin: int, frames: Sequence[Any]) -> Message:
     if layout.inline > len(first) - begin:
         raise WireError(f"{layout.inline} bytes of arrays by the header, {len(first) - begin} behind it")
@@ -333,11 +349,7 @@ def _read_message(schema: Schema, layout: Layout, first: memoryview, begin: int,
     for name, key, dtype, shape, nbytes, frame, offset in layout.arrays:
         raw, start = first, begin + offset
         if frame:
-            if frame >= len(frames):
-                raise WireError(f"field {name}: frame {frame} of {len(frames)} is not there")
-            raw, start = memoryview(frames[frame]).cast("B"), 0
-            if len(raw) != nbytes:
-                raise WireError(f"field {name}: {nbytes} bytes by its shape, but frame {frame} holds {len(raw)}")
+            raw, start = _frame(name, frames, frame, nbytes), 0
         # Over the frame itself: a slice of it would be one more object that each array keeps.
         array: Array = np.ndarray(shape, dtype, raw, start)
         array.setflags(write=False)

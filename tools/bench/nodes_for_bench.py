@@ -133,3 +133,10 @@ async def trajectory_sink(trajectories: In[Trajectories], context: Context) -> N
     """Count the environments' steps."""
     async for unrolls in trajectories:
         context.metrics.count("steps", unrolls.actions.size)
+
+
+@node
+async def idler(inputs: In[Blob], blobs: Out[Blob]) -> None:
+    """Wait for what never comes."""
+    async for blob in inputs:
+        await blobs.send(blob)

@@ -88,6 +88,8 @@ class Ran:
         """What the counter grew by, in how many seconds, for how much CPU, from `after` s after it first moved."""
         moved = [sample for sample in self.samples if sample.counters.get(counter, 0) > 0]
         steady = [sample for sample in moved if sample.at >= moved[0].at + after]
+        # While the run ends its workers go, and their CPU time with them.
+        steady = [sample for sample in steady if sample.cpu.keys() == steady[0].cpu.keys() and all(sample.cpu.values())]
         if len(steady) < 2:
             raise RunError(f"{counter} did not grow for {after:g} s; give the bench more seconds")
         first, last = steady[0], steady[-1]
@@ -105,6 +107,7 @@ def go(
     places: dict[str, list[str]],
     until: dict[str, float] | None = None,
     *,
+    steady: tuple[str, float] | None = None,
     memory: bool = False,
 ) -> Ran:
     """Run to the end, in a run directory that is thrown away.
@@ -112,6 +115,7 @@ def go(
     Args:
       places: for each worker its nodes.
       until: counters or times at which to stop; none for a graph that ends by itself.
+      steady: a counter, and how many seconds after it first moved to stop.
       memory: also look at what the workers hold.
 
     Raises:
@@ -131,6 +135,10 @@ def go(
         counters = {name: float(value.total) for name, value in progress.counters.items()}
         pids = {name: process.pid for name, process in supervisor.processes.items()}
         samples.append(Sample(time.perf_counter(), counters, {name: cpu_seconds(pid) for name, pid in pids.items()}))
+        if steady is not None:
+            moved = [sample.at for sample in samples if sample.counters.get(steady[0], 0) > 0]
+            if moved and samples[-1].at - moved[0] > steady[1]:
+                supervisor.finish("done")
         if memory:
             held.update({name: found for name, pid in pids.items() if (found := memory_mb(pid))})
 
