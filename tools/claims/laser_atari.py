@@ -111,10 +111,8 @@ def print_table(rows: list[Reached], game: str, random: float, level: float) -> 
     print(f"{game}: mean return of the last {LAST} episodes; random policy {random:g}\n")
     print(f"{'run':<38}{'left random':>18}{f'reached {level:g}':>18}{'at the end':>12}{'of':>18}")
     for row in rows:
-        end = f"{row.final:.1f}"
-        print(
-            f"{row.name:<38}{when(row.left_random):>18}{when(row.reached):>18}{end:>12}{when((row.minutes, row.frames)):>18}"
-        )
+        whole = when((row.minutes, row.frames))
+        print(f"{row.name:<38}{when(row.left_random):>18}{when(row.reached):>18}{row.final:>12.1f}{whole:>18}")
     finals = [row.final for row in rows]
     middle = sum(finals) / len(finals)
     spread = math.sqrt(sum((final - middle) ** 2 for final in finals) / max(len(finals) - 1, 1))
