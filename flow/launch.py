@@ -18,7 +18,7 @@ import trio
 
 from flow import checkpoints
 from flow.checkpoints import Checkpoint
-from flow.errors import MissingError
+from flow.errors import CheckpointError, MissingError
 from flow.graph.model import Graph, place
 from flow.graph.write import write_graph
 from flow.monitor import Monitor
@@ -40,7 +40,7 @@ def launch(graph: Graph, directory: RunDirectory, *, seed: int, resumed: bool, o
 
     Raises:
       RunError: another process has this run.
-      CheckpointError: the run's checkpoint is of another graph.
+      CheckpointError: the run's checkpoint is of another graph, or none of its checkpoints is whole.
     """
     with directory.own():
         directory.remove_sockets()  # of a supervisor that was killed; workers refuse a path that exists
@@ -83,6 +83,11 @@ def _checkpoint(graph: Graph, directory: RunDirectory) -> Checkpoint | None:
     checkpoint, problems = checkpoints.newest(directory.checkpoints)
     for problem in problems:
         print(problem, file=sys.stderr)
+    if checkpoint is None and problems:
+        raise CheckpointError(
+            f"{directory.name}: none of its checkpoints is whole, and going on without would begin anew; if that is "
+            f"what you want, remove {directory.checkpoints} and resume"
+        )
     if checkpoint is None:
         print(f"{directory.name} has no checkpoint yet: its nodes start afresh, on what they stored", file=sys.stderr)
         return None
