@@ -72,11 +72,10 @@ class WorkThread:
 class WorkThreads:
     """The threads of one node, made when first used. busy: calls under way, during which it is not at rest."""
 
-    def __init__(self, node: str, when_idle: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, node: str) -> None:
         self.busy = 0
         self._node = node
         self._threads: dict[str, WorkThread] = {}
-        self._when_idle = when_idle
 
     async def run(self, thread: str, function: Callable[..., R], *arguments: Any) -> R:
         worker = self._threads.get(thread)
@@ -86,9 +85,8 @@ class WorkThreads:
         try:
             return await worker.run(function, *arguments)
         finally:
+            # In the step in which the caller goes on, so that nobody takes the node to be at rest in between.
             self.busy -= 1
-            if not self.busy:
-                self._when_idle()
 
     def stop(self) -> None:
         for worker in self._threads.values():

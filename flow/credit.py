@@ -45,7 +45,8 @@ class Window:
                 f"but {self.messages_under_way} of {self.size_under_way} were under way"
             )
         self.messages_under_way -= messages
-        self.size_under_way -= size
+        # A receiver that refuses a message returns its place, but cannot know its bytes.
+        self.size_under_way = self.size_under_way - size if self.messages_under_way else 0
 
     def reset(self) -> int:
         """The receiver is another one now: nothing is under way. Returns how many messages were, which are lost."""

@@ -11,7 +11,8 @@
     ├── RunError               a run cannot start, go on or be found
     │   └── CheckpointError    a checkpoint is incomplete, damaged or of another graph
     └── StorageError           a store cannot be opened, read or written
-        └── DiskFullError      no space is left where a run writes
+        ├── DiskFullError      no space is left where a run writes
+        └── NotStoredError     what was asked for is not stored, or not any more
 
 Each message says where, what was found, what was expected and what to do.
 """
@@ -65,6 +66,10 @@ class CheckpointError(RunError):
 
 class StorageError(FlowError):
     """A store cannot be opened, read or written."""
+
+
+class NotStoredError(StorageError):
+    """What was asked for is not stored, or not any more; the store itself is well."""
 
 
 class DiskFullError(StorageError):

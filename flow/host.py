@@ -120,7 +120,7 @@ class Host:
     async def run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
         """Run the node, after `begin`, to its end. Returns None when it ended, else its traceback."""
         self.incarnation, self.saved = incarnation, Saved(restored)
-        threads = WorkThreads(self.plan.key, self.rest.look)
+        threads = WorkThreads(self.plan.key)
         self.rest.threads = threads
         current_threads.set(threads)
         ports = self.assembly.ports(self.plan, self.rest)
@@ -192,30 +192,51 @@ class Host:
             self.plan.replicas,
             self.plan.seed,
             self.directory,
-            self.incarnation,
+            self._starts_before(),
             PageMetrics(self.page),
             log,
         )
+
+    def _starts_before(self) -> int:
+        """How many starts the node has had in this run directory, those before a resumption included."""
+        file = self.directory / "starts"
+        before = int(file.read_text()) if file.exists() else 0
+        file.write_text(str(before + 1))
+        return before
 
     async def take_state(self) -> Packed | None:
         """A copy of the node's state when it next rests.
 
         None if it keeps nothing, and if it failed or has not begun: what it goes on from is the checkpoint before.
+
+        Raises:
+          CheckpointError: it keeps something that cannot be saved.
         """
         if self.type.saved_parameter is None or self.failed or not (self.running or self.ended):
             return None
         if self.ended:
             return self.state
         taken: list[Packed | None] = []
+        errors: list[CheckpointError] = []
         resting = trio.Event()
 
         def act() -> None:
-            taken.append(self._pack())
+            try:
+                taken.append(self._pack())
+            except CheckpointError as error:  # told to who asked: the node, in whose step this runs, did not
+                errors.append(error)
             resting.set()
 
-        self.rest.when_resting.append(act)
-        self.rest.look()
-        await resting.wait()
+        rest = self.rest
+        rest.when_resting.append(act)
+        rest.look()
+        try:
+            await resting.wait()
+        finally:
+            if act in rest.when_resting:
+                rest.when_resting.remove(act)
+        if errors:
+            raise errors[0]
         return taken[0]
 
     def _pack(self) -> Packed | None:

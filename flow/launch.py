@@ -113,13 +113,17 @@ def _close(graph: Graph, directory: RunDirectory, outcome: Outcome, note: str) -
 
 
 class Reporter:
-    """Shows and writes every progress in a thread of its own; a slow terminal skips some, the files none."""
+    """Writes every progress in one thread and shows the newest in another, which a stopped terminal may hold up."""
 
     def __init__(self, view: View, directory: RunDirectory) -> None:
         self._view = view
         self._writer = MetricsWriter(directory.metrics)
         self._queue: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+        self._newest: Progress | None = None
+        self._fresh = threading.Event()
+        self._ended = False
+        self._writing = threading.Thread(target=self._write, name="writer", daemon=True)
+        self._showing = threading.Thread(target=self._show, name="view", daemon=True)
 
     @property
     def note(self) -> str:
@@ -127,29 +131,37 @@ class Reporter:
         return self._writer.note
 
     def put(self, progress: Progress) -> None:
+        """Take in how the run stands; never waits."""
         self._queue.put(progress)
+        self._newest = progress
+        self._fresh.set()
 
     def __enter__(self) -> Reporter:
-        self._thread.start()
+        self._writing.start()
+        self._showing.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._queue.put(None)
-        self._thread.join(timeout=5)  # a stopped terminal must not keep the run from ending
-        if not self._thread.is_alive():
+        self._ended = True
+        self._fresh.set()
+        for thread in (self._writing, self._showing):
+            thread.join(timeout=5)  # a stopped terminal or a hanging disk must not keep the run from ending
+        if not self._writing.is_alive():
             self._writer.close()
 
-    def _run(self) -> None:
-        while True:
-            progress = self._queue.get()
-            while progress is not None:
-                self._writer.write(progress)
-                if self._queue.empty():
-                    break
-                progress = self._queue.get()
-            if progress is None:
-                return
-            self._view.show(progress)
+    def _write(self) -> None:
+        while (progress := self._queue.get()) is not None:
+            self._writer.write(progress)
+
+    def _show(self) -> None:
+        shown: Progress | None = None
+        while not self._ended or shown is not self._newest:
+            self._fresh.wait()
+            self._fresh.clear()
+            shown = self._newest
+            if shown is not None:
+                self._view.show(shown)
 
 
 class Interrupts:

@@ -32,12 +32,17 @@ class EdgeCount:
 def edge_counts(state: Path) -> dict[str, EdgeCount]:
     """The counts of every edge of a run, from the pages in its `state` directory."""
     counts: dict[str, EdgeCount] = {}
-    for path in sorted(state.glob("*.page")):
-        view = read_page(path)
-        for name, value in view.counters.items() if view is not None else ():
-            match = _NAME.fullmatch(name)
-            if match is None:
-                continue
+    # What came out is read before what went in: what goes in meanwhile then looks under way, and is.
+    ends: dict[bool, list[tuple[re.Match[str], int]]] = {False: [], True: []}
+    for sending in (False, True):
+        for path in sorted(state.glob("*.page")):
+            view = read_page(path)
+            for name, value in view.counters.items() if view is not None else ():
+                match = _NAME.fullmatch(name)
+                if match is not None and (match["end"] == "sent" and not match["what"]) is sending:
+                    ends[sending].append((match, value))
+    for found in ends.values():
+        for match, value in found:
             count = counts.setdefault(match["edge"], EdgeCount())
             if match["what"] == "_dropped":
                 count.dropped += value

@@ -174,9 +174,9 @@ class NewestLink:
     number: int
     route: NewestRoute
     tally: Tally
-    sent: tuple[int, Message] | None = None
+    sent: tuple[int, int, Message] | None = None
     under_way: bool = False
-    next: tuple[int, Message] | None = None
+    next: tuple[int, int, Message] | None = None
     generation: int = 0
     ended: bool = False
 
@@ -185,14 +185,14 @@ class NewestLink:
         if self.under_way:
             if self.next is not None:
                 self.tally.dropped.add()
-            self.next = (version, message)
+            self.next = (self.generation, version, message)
         else:
-            self._send(version, message)
+            self._send(self.generation, version, message)
 
-    def _send(self, version: int, message: Message) -> None:
+    def _send(self, generation: int, version: int, message: Message) -> None:
         self.under_way = True
-        self.sent = (version, message)
-        self.route.newest(self.generation, version, message)
+        self.sent = (generation, version, message)
+        self.route.newest(generation, version, message)
 
     def seen(self) -> None:
         self.under_way = False

@@ -163,7 +163,10 @@ class QuestionMailbox:
             began = trio.current_time()
             await self._arrival.park()
             self.tally.waited(trio.current_time() - began)
-        return self.gathering.take(most)
+        taken = self.gathering.take(most)
+        if self.gathering.waiting:  # for another serving task, which was woken by none of them
+            self._arrival.unpark()
+        return taken
 
 
 @dataclass

@@ -94,6 +94,7 @@ class In(Generic[M]):
         """The next message. Raises `trio.EndOfChannel` when every producer has ended."""
         with self._spec.rest:
             message = await self._mailbox.take()
+        self._spec.check(message)  # against this end's sizes, which the sender's may not fix
         return cast(M, as_library(message))
 
     def receive_nowait(self) -> M | None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +98,7 @@ class Supervisor:
         self.liveness = Liveness(self.directory.state)
         self.checkpointing = trio.Lock()
         self._hung: dict[str, float] = {}
-        self._causes: dict[str, str] = {}
+        self._causes: dict[str, deque[tuple[float, str]]] = defaultdict(deque)
 
     async def run(self) -> Outcome:
         """Run to the end, whatever it is."""
@@ -192,11 +193,12 @@ class Supervisor:
         await self._start_worker(worker)
 
     def _remember(self, name: str, cause: str) -> None:
-        self._causes.setdefault(name, cause)
+        self._causes[name].append((trio.current_time(), cause))
 
     def _first_cause(self, name: str, cause: str) -> str:
         """What is restarted too often is reported by the first of its deaths, and how often it died."""
-        first = self._causes.get(name, cause)
+        recent = trio.current_time() - self.options.restart_period_s
+        first = next((why for when, why in self._causes[name] if when > recent), cause)
         times = self.options.restarts + 1
         return f"{name} died {times} times within {self.options.restart_period_s:g} s, at first of this: {first}"
 
@@ -319,7 +321,8 @@ class Supervisor:
         while True:
             await trio.sleep(self.options.checkpoint_s)
             if not self.finishing.is_set():
-                await self.take_checkpoint()
+                # A node that computes for long between two messages has as long as there is.
+                await self.take_checkpoint(max(self.options.checkpoint_s, 10.0))
 
     async def take_checkpoint(self, seconds: float = 10.0) -> Checkpoint | None:
         """Take every node's state into a new checkpoint; None, and a warning, when one cannot be had."""
@@ -348,7 +351,9 @@ class Supervisor:
                 del self.replies[number]
 
     def _complete(self, directory: Path, answers: list[Words | None]) -> Checkpoint | None:
-        problems = [text for answer in answers for text in (answer["problems"] if answer else ["a worker died"])]
+        problems = [
+            text for answer in answers for text in (answer["problems"] if answer else ["a worker did not answer"])
+        ]
         if problems:
             self.log.warning("", f"no checkpoint {directory.stem}: {'; '.join(problems)}; the one before is untouched")
             return None

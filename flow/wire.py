@@ -202,6 +202,17 @@ def decode(frames: Sequence[Any], lookup: Lookup) -> Envelope:
         raise WireError(f"malformed message: {type(error).__name__}: {error}") from error
 
 
+def head(frames: Sequence[Any]) -> Envelope | None:
+    """What a message that was refused says of itself, so that its sender need not wait; None if it says nothing."""
+    try:
+        first = memoryview(frames[0]).cast("B")
+        (length,) = _LENGTH.unpack_from(first)
+        kind, link, sequence, epoch, number, _ = _read_header(first[_LENGTH.size : _LENGTH.size + length].tobytes())
+    except (WireError, *_MALFORMED):
+        return None
+    return Envelope(kind, link, sequence, epoch, number)
+
+
 def _decode(frames: Sequence[Any], lookup: Lookup) -> Envelope:
     if not 1 <= len(frames) <= FRAMES_MAX:
         raise WireError(f"{len(frames)} frames; expected 1 to {FRAMES_MAX}")

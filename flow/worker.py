@@ -185,8 +185,12 @@ class Worker:
 
         async def one(host: Host) -> None:
             packed = None
-            with trio.move_on_after(words["seconds"]) as scope:
-                packed = await host.take_state()
+            try:
+                with trio.move_on_after(words["seconds"]) as scope:
+                    packed = await host.take_state()
+            except CheckpointError as error:
+                problems.append(f"{host.plan.key}: {error}")
+                return
             if scope.cancelled_caught:
                 problems.append(f"{host.plan.key} was not at rest for {words['seconds']} s")
             elif packed is not None:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flow.errors import StorageError
+from flow.errors import NotStoredError, StorageError
 from storage.chunks import Column, StoredChunk, encode, parse
 from storage.replay_group import Chunk, StreamFacts, check_columns, entry_of, facts_after
 from storage.replay_index import Entry, Place
@@ -143,7 +143,7 @@ class Replay:
     def read(self, stream: int, start: int, stop: int, names: Sequence[str] | None = None) -> Batch:
         """Read steps start..stop-1 of a stream: name -> (stop - start, ...).
 
-        Raises StorageError unless all of them are stored.
+        Raises NotStoredError unless all of them are stored.
         """
         self._check()
         chosen = [self._column(name) for name in (self.columns if names is None else names)]
@@ -160,7 +160,7 @@ class Replay:
                 for name, array in out.items():
                     array[lo - start : hi - start] = chunk.column(name)[lo - place.start : hi - place.start]
         if places is None:
-            raise StorageError(
+            raise NotStoredError(
                 f"{self.path}: stream {stream} does not hold all of steps {start} to {stop - 1}; "
                 f"stored of it: {self._held(stream)}"
             )

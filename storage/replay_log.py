@@ -6,7 +6,8 @@
     meta      "format" ──► what the store was made with
 
 The environment has no writemap, since a full disk would then be SIGBUS, and syncs only when told to:
-a killed process loses nothing that was committed, a power cut may lose all since the last `sync`.
+a killed process loses nothing that was committed. A power cut may lose all since the last `sync`, and on a file system
+that reorders writes it may damage the store: replay is to be rebuilt then, from an empty directory.
 """
 
 from __future__ import annotations

@@ -132,13 +132,32 @@ class Hub:
                 await trio.lowlevel.wait_readable(descriptor)
 
     def _receive(self, frames: list[zmq.Frame]) -> None:
+        buffers = [frame.buffer for frame in frames]
         try:
-            envelope = wire.decode([frame.buffer for frame in frames], self._schema)
-            self._deliver(envelope)
+            self._deliver(wire.decode(buffers, self._schema))
         except WireError as error:
             self.malformed += 1
+            refused = wire.head(buffers)
+            if refused is not None:
+                self._refuse(refused)
             if self.malformed <= 100:  # a stranger who says the same for ever must not fill the disk
                 self.log(f"dropped a message of {sum(map(len, frames))} bytes: {error}")
+
+    def _refuse(self, refused: Envelope) -> None:
+        """Let nobody wait for a message that is not what its link carries: it counts as dropped, or as failed."""
+        received, sent = self.received.get(refused.link), self.sent.get(refused.link)
+        if received is not None and received.epoch < 0:
+            received.epoch = refused.epoch
+        if received is not None and refused.kind in (Kind.DATA, Kind.QUESTION) and refused.epoch == received.epoch:
+            if isinstance(received.mailbox, QuestionMailbox):
+                failure, _ = wire.encode(Kind.FAILURE, refused.link, 1, self.epoch, refused.number)
+                received.peer.reply(received.epoch, failure)
+            elif refused.sequence == received.expected:
+                received.expected += 1
+                received.mailbox.tally.dropped.add()
+                self._taken(refused.link, received)(1, 0)
+        elif sent is not None and refused.kind is Kind.ANSWER and isinstance(sent.link, CallLink):
+            sent.link.failure(refused.number, for_good=True)
 
     def _schema(self, kind: Kind, link: int) -> Schema | None:
         if kind is Kind.ANSWER:
@@ -265,6 +284,8 @@ class Hub:
     def peer_restarted(self, worker: str, path: Path, epoch: int) -> None:
         """A worker is there, for the first time or again: connect, and settle what was under way to the old one."""
         peer = self.peer(worker)
+        if epoch <= peer.epoch:  # told twice, or by one who has not heard of the newest
+            return
         again = peer.epoch >= 0
         peer.connect(path, epoch)
         if again:

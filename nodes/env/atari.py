@@ -8,7 +8,8 @@ Lanes are stepped in groups, each by a task and a thread of its own: while one g
 stepped, so neither the emulator nor the policy idles.
 
 Preprocessing is the usual one (arXiv:1709.06009 without sticky actions): every 4th frame, the larger of the last two,
-grey, 84x84, four stacked; up to 30 no-ops at the start; ale-py does it in C++. Rewards are passed on unclipped.
+grey, 84x84, four stacked; up to 30 no-ops at the start, then FIRE in games that wait for it; ale-py does it in C++.
+Rewards are passed on unclipped.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ async def actor(
         "max_num_frames_per_episode": episode_frames_max,
         "repeat_action_probability": sticky,
         "reward_clipping": False,
+        "use_fire_reset": True,
     }
     # Streams must be new in every start of a run directory, and in time order for whoever reads the store.
     stream = time.time_ns() // 1_000_000 << 20 | context.replica * lanes % (1 << 20)

@@ -20,8 +20,6 @@ from nodes.messages import Trajectories, Weights
 if TYPE_CHECKING:
     import torch
 
-    from nodes.algo.laser import Statistics
-
 FRAME_SKIP = 4
 
 
@@ -104,16 +102,19 @@ async def learner(
     async for unrolls in online:
         fresh.add(unrolls)
         while fresh.unrolls >= batch - share:
-            began = began or share == 0 or _has_begun(replayed, old)
-            if began and not await _fill(old, replayed, share):
-                return
+            began = began or _has_begun(replayed, old)
+            if began and share and not await _fill(old, replayed, share):
+                share = 0  # replay ended, as a run drains: what is left online is learned alone
+                continue
             pieces = fresh.take(batch - share)
             count = sum(len(piece.actions) for piece in pieces)
-            mixed = joined([*pieces, *(old.take(share) if began else [])])
+            mixed = joined([*pieces, *(old.take(share) if began and share else [])])
             left = max(1 - FRAME_SKIP * progress.online_steps / anneal_frames, 0) if anneal_frames else 1.0
-            statistics = await compute(student.update, mixed, count, learning_rate.value * left, entropy_cost.value)
+            statistics, newest = await compute(
+                student.update, mixed, count, learning_rate.value * left, entropy_cost.value
+            )
             _note(progress, context, mixed, count, statistics)
-            await weights.publish(student.weights(), progress.updates)
+            await weights.publish(newest, progress.updates)
 
 
 def _has_begun(replayed: In[Trajectories], old: Pile) -> bool:
@@ -135,7 +136,7 @@ async def _fill(old: Pile, replayed: In[Trajectories], share: int) -> bool:
     return True
 
 
-def _note(progress: Progress, context: Context, mixed: Trajectories, online: int, statistics: Statistics) -> None:
+def _note(progress: Progress, context: Context, mixed: Trajectories, online: int, statistics: dict[str, float]) -> None:
     """Write down what an update did."""
     lag = progress.updates - mixed.versions[:online].mean()
     steps = mixed.actions.shape[1]
@@ -148,8 +149,8 @@ def _note(progress: Progress, context: Context, mixed: Trajectories, online: int
     metrics.gauge("policy_lag", float(lag))
     if online < len(mixed.versions):
         metrics.gauge("replay_age", float(progress.updates - mixed.versions[online:].mean()))
-    for name, value in statistics._asdict().items():
-        metrics.record(name, float(value))
+    for name, value in statistics.items():
+        metrics.record(name, value)
 
 
 class Student:
@@ -190,8 +191,10 @@ class Student:
 
         return Weights(weights_of(self.network))
 
-    def update(self, unrolls: Trajectories, online: int, learning_rate: float, entropy_cost: float) -> Statistics:
-        """One step on unrolls of which the first `online` are fresh."""
+    def update(
+        self, unrolls: Trajectories, online: int, learning_rate: float, entropy_cost: float
+    ) -> tuple[dict[str, float], Weights]:
+        """One step on unrolls of which the first `online` are fresh; what it was like, and the weights after it."""
         import torch
 
         from nodes.algo.laser import laser_loss
@@ -221,4 +224,5 @@ class Student:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         self.optimiser.step()
-        return loss.statistics
+        # Read here and not by the caller: on a GPU each waits for the update, and the loop must not.
+        return {name: float(value) for name, value in loss.statistics._asdict().items()}, self.weights()

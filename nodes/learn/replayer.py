@@ -10,9 +10,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal
 
+import trio
+
 from flow import Array, Context, In, Latest, Out, compute, node
+from flow.errors import SettingError
 from nodes.atari_games import GAMES, action_count
 from nodes.messages import Trajectories, Weights
+
+CONTEXT = 3  # frames before an observation's own
 
 
 @node(needs=("torch", "ale_py"))
@@ -39,7 +44,11 @@ async def replayer(
         if not memory.core_size:
             await replayed.send(unrolls)
             continue
-        newest = weights.newest or await weights.wait()
+        memory.require_continuation(unrolls)
+        try:
+            newest = weights.newest or await weights.wait()
+        except trio.EndOfChannel:  # the learner ended before it began
+            return
         if weights.version != version:
             version = weights.version
             await compute(memory.load, newest)
@@ -62,6 +71,23 @@ class Memory:
         self.network = module.to(self.device).eval()
         self.core_size: int = self.network.core_size
         self.cores = torch.zeros(0, self.core_size, device=self.device)
+        self._last_frames: Array | None = None
+
+    def require_continuation(self, unrolls: Trajectories) -> None:
+        """Refuse unrolls that do not go on where the ones before them ended, since the memory is of those.
+
+        Raises:
+          SettingError: replay sends windows.
+        """
+        goes_on = unrolls.first[:, 0]
+        if self._last_frames is not None and self._last_frames.shape == unrolls.frames[:, -1].shape:
+            goes_on = goes_on | (unrolls.frames[:, CONTEXT] == self._last_frames).all((1, 2))
+        if not goes_on.all():
+            raise SettingError(
+                "a network with memory must read episodes from their first step, and these unrolls begin anywhere; "
+                'set draw = "episodes" at the replay node'
+            )
+        self._last_frames = unrolls.frames[:, -1]
 
     def load(self, weights: Weights) -> None:
         from nodes.nets.weights import load_weights

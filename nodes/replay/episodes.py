@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flow import Array
-from flow.errors import StorageError
+from flow.errors import NotStoredError, StorageError
 from nodes.messages import Trajectories
 from storage.replay import Replay
 
@@ -32,6 +32,7 @@ class Row:
     tail: Array | None = None  # the last three frames, which the next unroll's stacks need
     last_reward: float = 0.0
     last_action: int = 0
+    cut: bool = False  # it begins in the middle of an episode
 
 
 class EpisodeReader:
@@ -74,9 +75,12 @@ class EpisodeReader:
             taken = min(missing, row.stop - row.at)
             try:
                 piece = self.store.read(row.stream, row.at, row.at + taken, _COLUMNS)
-            except StorageError:  # evicted since it was drawn: the episode ends here for this row
+            except NotStoredError:  # evicted since it was drawn: the episode ends here for this row
                 row.at = row.stop
                 continue
+            if row.cut:
+                piece["first"][0] = True
+                row.cut = False
             pieces.append(piece)
             row.at += taken
             missing -= taken
@@ -116,7 +120,13 @@ class EpisodeReader:
         }
 
     def _draw(self, row: Row) -> None:
-        row.stream, row.at, row.stop = map(int, self.store.sample_episodes(self.rng, 1)[0])
+        """Begin the next episode; where the store is too small to hold one from its start, a stretch of one."""
+        try:
+            row.stream, row.at, row.stop = map(int, self.store.sample_episodes(self.rng, 1)[0])
+        except StorageError:
+            row.stream, row.at = map(int, self.store.sample_anchors(self.rng, 1, self.steps, 0)[0])
+            row.stop = row.at + self.steps + 1
+            row.cut = True
         row.tail = None
 
 

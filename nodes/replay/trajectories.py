@@ -15,6 +15,7 @@ import numpy as np
 import trio
 
 from flow import Array, Context, In, Out, Range, compute, node
+from flow.errors import SettingError
 from nodes.messages import Trajectories
 from nodes.replay.episodes import EpisodeReader
 from storage.replay import Chunk, Column, Replay
@@ -48,6 +49,10 @@ async def replay(
       capacity_gib: and in GiB as stored, whichever comes first.
       least_steps: steps that must be stored before the first sample.
     """
+    if least_steps > capacity_steps:
+        raise SettingError(
+            f"least_steps={least_steps} is more than capacity_steps={capacity_steps}: no sample would be sent"
+        )
     first = await _first(inserts)
     if first is None:
         return
@@ -129,8 +134,14 @@ async def _sample(
 
 async def _wait_for_steps(store: Replay, steps: int, least_steps: int) -> None:
     """Until there is enough to draw from; the writer is another thread, so this looks now and then."""
-    while store.statistics().steps < least_steps or store.count_anchors(steps, CONTEXT) == 0:  # noqa: ASYNC110
+    while not _has_enough(store, least_steps) or store.count_anchors(steps, CONTEXT) == 0:  # noqa: ASYNC110
         await trio.sleep(0.05)
+
+
+def _has_enough(store: Replay, least_steps: int) -> bool:
+    """Whether so much is stored, or as much as the store can hold."""
+    statistics = store.statistics()
+    return statistics.steps >= least_steps or statistics.evicted_steps > 0
 
 
 def draw_windows(store: Replay, rng: np.random.Generator, unrolls: int, steps: int) -> Trajectories:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import trio
+
 from flow import Array, Context, Latest, Range, Serve, compute, node
 from nodes.atari_games import GAMES, action_count
 from nodes.messages import Actions, Observations, Weights
@@ -37,8 +39,11 @@ async def policy(
       precision: of the convolutions; "auto" is bfloat16 where the device computes in it.
       batch_max: the most lanes in one batch.
     """
-    newest = await weights.wait()
-    served = await compute(Served, game, network, device, precision, context.seed)
+    try:
+        newest = await weights.wait()
+    except trio.EndOfChannel:  # the learner ended before it began; whoever asks is told by this node's end
+        return
+    served = await compute(Served, game, network, device, precision, context.seed + context.incarnation)
     version = -1
     async for batch in requests.batches(most=batch_max):
         if weights.version != version and weights.newest is not None:

@@ -6,6 +6,8 @@ import threading
 
 import pytest
 import trio
+import trio.lowlevel
+import trio.testing
 
 from flow import compute
 from flow.computing import WorkThreads, current_threads
@@ -71,12 +73,22 @@ async def test_work_once_begun_is_waited_for_when_cancelled(threads):
     assert threads.busy == 0
 
 
-async def test_who_waits_for_the_node_to_rest_is_told_when_its_work_is_done():
-    told = []
-    threads = WorkThreads("node-0", lambda: told.append(threads.busy))
-    await threads.run("compute", lambda: None)
+async def test_a_node_is_busy_until_the_task_that_computes_goes_on():
+    seen = []
+    threads = WorkThreads("node-0")
+
+    async def compute_and_look():
+        await threads.run("compute", lambda: None)
+        seen.append(threads.busy)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(compute_and_look)
+        await trio.testing.wait_all_tasks_blocked()
+        while not seen:
+            assert threads.busy, "between the work and what its caller does with it the node is not at rest"
+            await trio.lowlevel.checkpoint()
     threads.stop()
-    assert told == [0]
+    assert seen == [0]
 
 
 async def test_compute_uses_the_threads_of_its_node_and_works_without_any(threads):

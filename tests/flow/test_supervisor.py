@@ -53,5 +53,5 @@ def test_a_checkpoint_with_a_problem_is_none_and_the_one_before_stays(tmp_path):
     assert boss.checkpoint == first
     assert boss.log.warnings == [
         "no checkpoint 000002: learner-0 was not at rest for 5 s; the one before is untouched",
-        "no checkpoint 000002: a worker died; the one before is untouched",
+        "no checkpoint 000002: a worker did not answer; the one before is untouched",
     ]

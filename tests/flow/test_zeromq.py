@@ -232,3 +232,30 @@ async def test_whoever_is_killed_a_stream_goes_on_in_order_and_its_window_stays_
         assert sorted(set(got)) == got
         assert all(hub.malformed == hub.lost == 0 for hub in run.hubs.values())
         nursery.cancel_scope.cancel()
+
+
+async def test_a_message_its_receiver_refuses_leaves_nobody_waiting():
+    async with joined("zeromq", STREAM, [Edge("a.out", "b.into", "share", 1)]) as run:
+        out, into = run.ports("a").out, run.ports("b").into
+        link = next(iter(run.hubs["b"].received))
+        run.hubs["b"].received[link].schema = wire.Schema(Answer, {})
+        await out.send(Tick(0, 0))  # refused: it is no Answer
+        await wait_until(lambda: run.hubs["b"].malformed == 1)
+        run.hubs["b"].received[link].schema = wire.Schema(Tick, {})
+        with trio.fail_after(5):
+            await out.send(Tick(0, 1))
+            assert (await into.receive()).number == 1
+        assert run.hubs["b"].lost == 0
+
+
+async def test_a_peer_that_is_introduced_twice_is_heard_once():
+    async with joined("zeromq", STREAM, [Edge("a.out", "b.into", "share", 8)]) as run:
+        out, into = run.ports("a").out, run.ports("b").into
+        for number in range(3):
+            await out.send(Tick(0, number))
+        path = run.directory / f"b.{run.hubs['b'].epoch}"
+        run.hubs["a"].peer_restarted("b", path, run.hubs["b"].epoch)
+        for number in range(3, 6):
+            await out.send(Tick(0, number))
+        with trio.fail_after(5):
+            assert [(await into.receive()).number for _ in range(6)] == list(range(6))

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -91,8 +93,9 @@ async def test_a_replayer_hands_on_the_memory_that_the_network_has_of_an_episode
     torch.manual_seed(0)
     network = build("impala", ACTIONS, bf16=False).eval()
     pieces = [unrolls(n, 2) for n in range(3)]
-    for piece in pieces[1:]:
+    for before, piece in itertools.pairwise(pieces):
         piece.first[:, 0] = False
+        piece.frames[:, :4] = before.frames[:, -4:]
     result = await drive(
         replayer, stored=pieces, weights=[Weights(weights_of(network))], game="pong", network="impala", device="cpu"
     )
@@ -120,3 +123,18 @@ def after(network, piece: Trajectories, core):
                 core,
             ).core
     return core
+
+
+async def test_a_replayer_with_memory_refuses_unrolls_that_begin_anywhere():
+    pieces = [unrolls(n, 2) for n in range(2)]
+    pieces[1].first[:, 0] = False
+    network = build("impala", ACTIONS, bf16=False)
+    with pytest.raises(SettingError, match='set draw = "episodes"'):
+        await drive(replayer, stored=pieces, weights=[Weights(weights_of(network))], game="pong", network="impala")
+
+
+async def test_what_is_left_online_is_learned_when_replay_has_ended():
+    online = [(0.0, unrolls(1, 2)), (10.0, unrolls(2, 4)), (20.0, unrolls(3, 4))]
+    result = await learned(online, [(5.0, unrolls(100, 2))])
+    # 2 alone, then 2 with the 2 that were replayed, then the rest alone: 4 at a time, since none is replayed.
+    assert result.metrics.counters["learned_steps"] >= (2 + 4 + 4) * STEPS
