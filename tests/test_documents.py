@@ -47,3 +47,9 @@ def test_the_map_names_every_module_of_the_runtime():
     modules = {path.name for path in (ROOT / "flow").glob("*.py")} - {"__init__.py", "__main__.py"}
     named = set(re.findall(r"\b\w+\.py\b", text))
     assert not modules - named
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_no_place_was_left_to_be_filled_in(name):
+    text = (ROOT / name).read_text()
+    assert not re.findall(r"(?m)^[A-Z_]{4,}$|\| [A-Z_]{4,} \||\bTODO\b", text)
