@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import statistics
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 from flow.errors import MissingError
 from storage.chunks import encode
 from storage.replay import Chunk, Column, Replay
+from tools.bench import torchrl_peer
 
 LANES = 8
 STEPS = 20  # of a chunk, and of a window: one unroll of IMPALA and LASER
@@ -56,6 +56,7 @@ def main() -> None:
             *size_rows(Path(folder), groups),
             *insert_rows(Path(folder), groups, options.rounds),
             *batch_rows(Path(folder), groups, options.rounds),
+            *(torchrl_rows(Path(folder), groups, options.rounds) if torchrl_peer.is_installed() else []),
         ]
     print_table(rows)
 
@@ -208,6 +209,25 @@ class Writer:
         return self._frames / (time.perf_counter() - self._began)
 
 
+def torchrl_rows(folder: Path, groups: Sequence[Sequence[Chunk]], rounds: int) -> list[list[str]]:
+    """The same batch from TorchRL's memory-mapped ring."""
+    ring = torchrl_peer.Ring(folder / "torchrl", groups, BATCH, STACK - 1 + STEPS + 1)
+    took = timed(ring.fill)
+    out = np.zeros((BATCH, STEPS + 1, STACK, 84, 84), np.uint8)
+
+    def draw_and_stack() -> None:
+        frames, first = ring.draw()
+        stack(frames, first[:, STACK - 1 :], out)
+
+    return [
+        row("TorchRL: bytes a step", [ring.bytes_a_step()], None, "{:.0f}"),
+        row("  insert, k frames/s", [ring.steps / took / 1000], None, "{:.0f}"),
+        row("  draw, ms", torchrl_peer.milliseconds(ring.draw, rounds), None, "{:.2f}"),
+        row("    + stack, ms", torchrl_peer.milliseconds(draw_and_stack, rounds), None, "{:.2f}"),
+        row("    + writer, ms", torchrl_peer.beside_a_writer(ring, draw_and_stack, rounds), None, "{:.2f}"),
+    ]
+
+
 def stack(frames: NDArray[np.uint8], first: NDArray[np.bool_], out: NDArray[np.uint8]) -> None:
     """Stack each step with the 3 before it, oldest first, zero before the episode's start.
 
@@ -300,9 +320,8 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     names = ("lmdb", "lz4", "numpy", "msgpack", "ale-py")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    for peer in ("torchrl", "reverb"):
-        known = "is not installed" if importlib.util.find_spec(peer) is None else "is not compared yet"
-        print(f"peer {peer} {known}")
+    if not torchrl_peer.is_installed():
+        print(torchrl_peer.MISSING)
     print(f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores, load {load}")
 
 
