@@ -12,6 +12,7 @@ import itertools
 from flow.context import Context
 from flow.errors import MissingError, SettingError
 from flow.testing.harness import drive
+from nodes import atari_games
 from nodes.atari_games import action_count, game_names, require_game
 from nodes.env.atari import actor
 from nodes.messages import Actions, Observations, Trajectories
@@ -117,3 +118,9 @@ def test_a_misspelt_game_names_the_nearest(data):
 def test_there_are_108_games_and_their_actions_are_the_emulators():
     assert len(game_names()) == 108
     assert (action_count("pong"), action_count("breakout")) == (6, 4)
+
+
+def test_where_the_games_are_missing_it_is_said_how_to_get_them(monkeypatch):
+    monkeypatch.setattr(atari_games, "game_names", lambda: ())
+    with pytest.raises(MissingError, match=r'pip install "flow-research\[atari\]"'):
+        require_game("pong")
