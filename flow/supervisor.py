@@ -7,7 +7,8 @@
 It runs no node and imports nothing that nodes need. Decisions that need no clock or process are elsewhere:
 `restarts.py` (how often), `checkpoints.py` (what is whole), `plan.py` (who hosts what).
 
-Draining ends the sources; every other node ends by itself when its inputs have, with every message processed.
+Draining ends the sources; every other node ends by itself when its inputs have. What is sent to a node that has ended
+is dropped, and counted.
 """
 
 from __future__ import annotations
