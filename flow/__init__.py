@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from flow.message import Array as Array
     from flow.message import Message as Message
     from flow.message import Tensor as Tensor
-    from flow.node_type import Names as Names
     from flow.node_type import NodeType as NodeType
-    from flow.node_type import Range as Range
     from flow.node_type import node as node
     from flow.ports import Call as Call
     from flow.ports import In as In
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from flow.ports import Publish as Publish
     from flow.ports import Serve as Serve
     from flow.saved import Saved as Saved
+    from flow.setting import Names as Names
+    from flow.setting import Range as Range
 
 # Where each public name is. No submodule may have the name of one: importing it would hide the name.
 _PLACES = {
@@ -36,11 +36,11 @@ _PLACES = {
     "Latest": "flow.ports",
     "Live": "flow.context",
     "Message": "flow.message",
-    "Names": "flow.node_type",
+    "Names": "flow.setting",
     "NodeType": "flow.node_type",
     "Out": "flow.ports",
     "Publish": "flow.ports",
-    "Range": "flow.node_type",
+    "Range": "flow.setting",
     "Saved": "flow.saved",
     "Serve": "flow.ports",
     "Tensor": "flow.message",

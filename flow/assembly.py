@@ -112,7 +112,7 @@ class Assembly:
 
     def _schema(self, end: End, which: int) -> Schema:
         node_type = self.types[end[0]]
-        return Schema(node_type.ports[end[2]].messages[which], node_type.sizes(self.settings[end[0]]))
+        return Schema(node_type.ports[end[2]].messages[which], node_type.port_sizes(end[2], self.settings[end[0]]))
 
     def ports(self, node: NodePlan, rest: Rest) -> dict[str, Any]:
         """New port objects for a start of a node."""
@@ -120,7 +120,7 @@ class Assembly:
 
     def _port(self, node: NodePlan, port: Port, rest: Rest) -> Any:
         end = (node.name, node.replica, port.name)
-        sizes = self.types[node.name].sizes(self.settings[node.name])
+        sizes = self.types[node.name].port_sizes(port.name, self.settings[node.name])
         spec = PortSpec(node.name, port.name, port.messages, sizes, self.plan.checked, rest)
         if not port.sends:
             mailbox: Any = self.mailboxes[end]

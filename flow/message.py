@@ -9,7 +9,8 @@ A message is a frozen record. Its annotations are jaxtyping's; they are read onc
 `fields`, which everything else works from: checking, the wire, whether an edge fits, documentation.
 
 A name means one size within one message. A name that is also a setting of the node stands for that setting's
-value. `...` stands for any number of dimensions, `_` for one of any size, `steps+1` for one more than `steps`.
+value. `_` stands for a dimension of any size, `steps+1` for one more than `steps`, and `...` at the end for any number
+of further dimensions.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ class Dim:
 class Field:
     """One field of a message type.
 
-    kind: "array", "table" (arrays by name) or "scalar". dtypes: those an array may have. library: "numpy" or
-    "torch", what the node gets. scalar: the Python type of a scalar.
+    kind: "array", "table" (arrays by name) or "scalar". dtypes: those an array may have. any_rank: whether more
+    dimensions may follow `dims`. library: "numpy" or "torch", what the node gets. scalar: the Python type of a scalar.
     """
 
     name: str
@@ -91,8 +92,7 @@ class Field:
     def __str__(self) -> str:
         if self.kind == "scalar":
             return SCALARS[self.scalar]
-        shape = "(...)" if self.any_rank else f"({', '.join(map(str, self.dims))})"
-        text = f"{'|'.join(self.dtypes)} {shape}"
+        text = f"{_dtypes(self.dtypes)} ({', '.join([*map(str, self.dims), *['...'] * self.any_rank])})"
         return f"{{name: {text}}}" if self.kind == "table" else text
 
 
@@ -107,11 +107,15 @@ class Message:
     fields: ClassVar[tuple[Field, ...]] = ()
     repeatable: ClassVar[bool] = False
 
-    def __init_subclass__(cls, *, repeatable: bool = False) -> None:
+    def __init_subclass__(cls, *, repeatable: bool = False, fields: tuple[Field, ...] | None = None) -> None:
         super().__init_subclass__()
         dataclasses.dataclass(frozen=True, eq=False)(cls)
         cls.repeatable = repeatable
-        cls.fields = _read_fields(cls)
+        cls.fields = _read_fields(cls) if fields is None else fields  # given: of a type derived from others
+
+
+def _dtypes(dtypes: tuple[str, ...]) -> str:
+    return "any" if dtypes == DTYPES else "|".join(dtypes)
 
 
 def _read_fields(cls: type[Message]) -> tuple[Field, ...]:
@@ -138,12 +142,14 @@ def _read_field(owner: str, name: str, hint: Any, doc: str) -> Field:
             array = _read_field(owner, name, value, doc)
             return dataclasses.replace(array, kind="table")
     if hasattr(hint, "dim_str"):
-        dims = tuple(_read_dim(owner, name, word) for word in hint.dim_str.split() if word != "...")
-        any_rank = "..." in hint.dim_str.split()
-        if any_rank and dims:
+        words = hint.dim_str.split()
+        any_rank = words[-1:] == ["..."]
+        if "..." in words[:-1]:
             raise NodeTypeError(
-                f"message {owner}, field {name}: '...' stands alone, found '{hint.dim_str}'; name every dimension"
+                f"message {owner}, field {name}: '...' comes last, found '{hint.dim_str}'; "
+                "name the dimensions before it"
             )
+        dims = tuple(_read_dim(owner, name, word) for word in words[: len(words) - any_rank])
         dtypes = tuple(dtype for dtype in DTYPES if _allows(hint.dtypes, dtype))
         library = "torch" if hint.array_type is Tensor else "numpy"
         return Field(name, "array", doc, dtypes, dims, any_rank, library)
@@ -233,11 +239,9 @@ def array_problem(field: Field, dtype: str, shape: tuple[int, ...], bound: dict[
     """
     if dtype not in field.dtypes:
         return f"expected {field}, found dtype {dtype}"
-    if field.any_rank:
-        return ""
-    if len(shape) != len(field.dims):
+    if len(shape) < len(field.dims) or (len(shape) > len(field.dims) and not field.any_rank):
         return f"expected {field}, found shape {shape}"
-    for dim, size in zip(field.dims, shape, strict=True):
+    for dim, size in zip(field.dims, shape, strict=False):
         known = dim.resolved(bound)
         if known is None:
             assert dim.name is not None
@@ -256,7 +260,8 @@ def misfitting(
     """The fields for which messages of one type cannot be received as another: what is sent, None if not, and wanted.
 
     Types fit by structure: each field of the receiver must be sent, with a dtype it takes and sizes that can be
-    equal. `sends` and `receives` hold the sizes that the two nodes' settings fix.
+    equal. `sends` and `receives` hold the sizes that the two nodes' settings fix. A sender that declares any dtype
+    or any number of dimensions fits a receiver that declares one: each message is held to it as it arrives.
     """
     sent = {field.name: field for field in sender.fields}
     pairs = [(sent.get(want.name), want) for want in receiver.fields]
@@ -278,24 +283,24 @@ def _fields_fit(have: Field, sends: Sizes, want: Field, receives: Sizes) -> bool
         return False
     if have.kind == "scalar":
         return have.scalar is want.scalar
-    if not set(have.dtypes) <= set(want.dtypes):
+    if have.dtypes != DTYPES and not set(have.dtypes) <= set(want.dtypes):
         return False
-    if have.any_rank or want.any_rank:
-        return want.any_rank
-    if len(have.dims) != len(want.dims):
+    if (len(have.dims) < len(want.dims) and not have.any_rank) or (
+        len(have.dims) > len(want.dims) and not want.any_rank
+    ):
         return False
-    pairs = ((a.resolved(sends), b.resolved(receives)) for a, b in zip(have.dims, want.dims, strict=True))
+    pairs = ((a.resolved(sends), b.resolved(receives)) for a, b in zip(have.dims, want.dims, strict=False))
     return all(a is None or b is None or a == b for a, b in pairs)
 
 
 def shown(field: Field, sizes: Sizes) -> str:
     """A field's dtype and dimensions, each named dimension with its size where that is known."""
-    if field.kind == "scalar" or field.any_rank:
+    if field.kind == "scalar" or not field.dims:
         return str(field)
     dims = [
         f"{dim}={size}" if dim.name and (size := dim.resolved(sizes)) is not None else str(dim) for dim in field.dims
     ]
-    return f"{'|'.join(field.dtypes)} ({', '.join(dims)})"
+    return f"{_dtypes(field.dtypes)} ({', '.join([*dims, *['...'] * field.any_rank])})"
 
 
 def conformed(message: M, wanted: type[M] | None) -> M:

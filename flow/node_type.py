@@ -5,29 +5,34 @@
 
 Positional parameters are ports; keyword-only parameters are settings. A parameter annotated `Context` or `Saved`
 is neither: the runtime hands it in. The function itself stays callable, so a test needs no runtime.
+
+A port may speak of any message: `items: In[M], shuffled: Out[M]` with `M = TypeVar("M", bound=Message)`. What M is
+follows from what the ports are tied to (flow/generic.py).
 """
 
 from __future__ import annotations
 
-import difflib
+import copy
 import functools
 import importlib
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar, overload
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar, overload
 
-from flow.context import Context, Live
+from flow.context import Context
 from flow.documentation import parameter_docs
-from flow.errors import NodeTypeError, SettingError
+from flow.errors import NodeTypeError
 from flow.message import Message, Sizes
 from flow.ports import Call, In, Latest, Out, Publish, Serve
 from flow.saved import Saved
+from flow.setting import Setting, read_setting
 
 NodeFunction = Callable[..., Awaitable[None]]
+Binds = Callable[[Mapping[str, Any], Mapping[str, type[Message]]], Mapping[str, type[Message]]]
+"""From a node's settings and the message types known for its type variables, those of others."""
 F = TypeVar("F", bound=NodeFunction)
-MISSING: Any = inspect.Parameter.empty
 
 # Each kind of port, and the kind at the other end of its edges.
 OTHER_END = {
@@ -40,8 +45,6 @@ OTHER_END = {
 }
 # Edges are written from these to the others: "actor.policy" = "policy.requests".
 SENDING = ("Out", "Call", "Publish")
-# What a graph file says of any node, beside its settings.
-GRAPH_KEYS = ("run", "replicas")
 _KINDS: dict[Any, str] = {
     In: "In",
     Out: "Out",
@@ -53,130 +56,50 @@ _KINDS: dict[Any, str] = {
 
 
 @dataclass(frozen=True)
-class Range:
-    """Bounds of a numeric setting, both included: `lanes: Annotated[int, Range(1, 4096)] = 32`."""
-
-    low: float | None = None
-    high: float | None = None
-
-    def __str__(self) -> str:
-        if self.low is None:
-            return f"at most {self.high:g}"
-        return f"at least {self.low:g}" if self.high is None else f"from {self.low:g} to {self.high:g}"
-
-    def holds(self, value: float) -> bool:
-        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
-
-
-@dataclass(frozen=True)
-class Names:
-    """What a text setting may say, found when it is needed: `game: Annotated[str, Names(game_names, "a game")]`.
-
-    An empty list allows anything: what it would be read from is not installed here.
-    """
-
-    known: Callable[[], Sequence[str]]
-    what: str
-
-    def problem(self, value: str) -> str:
-        """Why a value is none of the names, with the nearest that are; "" if it is one."""
-        known = self.known()
-        if not known or value in known:
-            return ""
-        near = difflib.get_close_matches(value.lower().replace(" ", "_"), known, n=3)
-        hint = (
-            f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {len(known)}, such as {known[0]!r}"
-        )
-        return f"{value!r} is not {self.what}; {hint}"
-
-
-@dataclass(frozen=True)
 class Port:
-    """A typed end of edges. messages: (M,) of a stream or a published value, (question, answer) of a call."""
+    """A typed end of edges.
+
+    messages: (M,) of a stream or a published value, (question, answer) of a call; `Message` itself where a type
+    variable stands that nothing has bound. variables: the name of the type variable in each place, "" for none.
+    sizes: of dimensions, in a port whose variables are bound: there a name means what it does where the message
+    comes from, and this node's settings have no say.
+    """
 
     name: str
     kind: str
     messages: tuple[type[Message], ...]
     doc: str = ""
+    variables: tuple[str, ...] = ()
+    sizes: Sizes | None = field(default=None, compare=False)
 
     @property
     def sends(self) -> bool:
         return self.kind in SENDING
 
     def __str__(self) -> str:
-        return f"{self.kind}[{', '.join(message.__name__ for message in self.messages)}]"
+        return f"{self.kind}[{', '.join(self.spoken())}]"
 
-
-@dataclass(frozen=True)
-class Setting:
-    """A keyword-only parameter. `kind` is "int", "float", "bool", "str", "choice" or "list"."""
-
-    name: str
-    kind: str
-    default: Any = MISSING
-    doc: str = ""
-    live: bool = False
-    optional: bool = False
-    bounds: Range = field(default_factory=Range)
-    choices: tuple[str, ...] = ()
-    items: str = ""
-    names: Names | None = None
-
-    @property
-    def required(self) -> bool:
-        return self.default is MISSING
-
-    def __str__(self) -> str:
-        text = f"list of {self.items}" if self.kind == "list" else self.kind
-        if self.choices:
-            text = "one of " + ", ".join(map(repr, self.choices))
-        if self.bounds != Range():
-            text += f" {self.bounds}"
-        return text + (" or nothing" if self.optional else "")
-
-    def accept(self, value: Any) -> Any:
-        """The value as the node gets it.
-
-        Raises:
-          SettingError: it has another type or is out of bounds; the text holds what was found and expected.
-        """
-        if value is None and self.optional:
-            return None
-        if self.kind == "list":
-            if not isinstance(value, (list, tuple)):
-                raise SettingError(f"expected {self}, found {value!r}")
-            return [_scalar(self, self.items, item) for item in value]
-        return _scalar(self, self.kind, value)
-
-
-_SCALAR_TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str, "choice": str}
-
-
-def _scalar(setting: Setting, kind: str, value: Any) -> Any:
-    wanted = _SCALAR_TYPES[kind]
-    if kind == "float" and type(value) is int:
-        value = float(value)
-    if kind == "int" and type(value) is float and value.is_integer():
-        value = int(value)  # 2e6 is a float in TOML, and how people write a number of frames
-    if type(value) is not wanted or (setting.choices and value not in setting.choices):
-        raise SettingError(f"expected {setting}, found {value!r}")
-    if setting.names is not None and isinstance(value, str) and (problem := setting.names.problem(value)):
-        raise SettingError(problem)
-    if isinstance(value, (int, float)) and not setting.bounds.holds(value):
-        raise SettingError(f"expected {setting}, found {value!r}")
-    return value
+    def spoken(self) -> list[str]:
+        """What the port's messages are called: their types, or the variable where one is not bound."""
+        variables = self.variables or ("",) * len(self.messages)
+        return [
+            variable if variable and message is Message else message.__name__
+            for message, variable in zip(self.messages, variables, strict=True)
+        ]
 
 
 class NodeType(Generic[F]):
     """A node function with what its signature declares.
 
     name: "module:function", as a graph file writes it. needs: packages a worker imports before it runs the node,
-    "torch" for instance; a worker none of whose nodes need torch never imports it.
+    "torch" for instance; a worker none of whose nodes need torch never imports it. binds: says what type variables
+    are that no edge decides: those of a `map`'s function, say.
     """
 
-    def __init__(self, function: F, needs: tuple[str, ...] = ()) -> None:
+    def __init__(self, function: F, needs: tuple[str, ...] = (), binds: Binds | None = None) -> None:
         self.function = function
         self.needs = needs
+        self.binds = binds
         self.name = f"{function.__module__}:{function.__qualname__}"
         self.doc = inspect.getdoc(function) or ""
         self.ports: dict[str, Port] = {}
@@ -192,10 +115,29 @@ class NodeType(Generic[F]):
     def __repr__(self) -> str:
         return f"<node type {self.name}>"
 
-    def sizes(self, settings: dict[str, Any]) -> Sizes:
+    def sizes(self, settings: Mapping[str, Any]) -> Sizes:
         """The dimension names that these settings fix: those that are integer settings of the node."""
         values = {name: settings.get(name, setting.default) for name, setting in self.settings.items()}
         return {name: value for name, value in values.items() if type(value) is int}
+
+    def port_sizes(self, port: str, settings: Mapping[str, Any]) -> Sizes:
+        """The dimension names that mean a size at a port of a node with these settings."""
+        bound = self.ports[port].sizes
+        return self.sizes(settings) if bound is None else bound
+
+    def bound(self, messages: Mapping[str, type[Message]], sizes: Mapping[str, Sizes]) -> NodeType[F]:
+        """The type with its type variables replaced.
+
+        Args:
+          messages: by variable; one that is not there stays open.
+          sizes: by variable, those of the dimensions of its message.
+
+        Raises:
+          NodeTypeError: a port that is served in batches would get messages that are not.
+        """
+        result = copy.copy(self)
+        result.ports = {name: _bound_port(self.name, port, messages, sizes) for name, port in self.ports.items()}
+        return result
 
     def _read_signature(self) -> None:
         if not inspect.iscoroutinefunction(self.function):
@@ -216,7 +158,7 @@ class NodeType(Generic[F]):
             elif hint is Saved:
                 self.saved_parameter = name
             elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-                self.settings[name] = _read_setting(self.name, name, hint, parameter.default, doc)
+                self.settings[name] = read_setting(self.name, name, hint, parameter.default, doc)
             else:
                 self.ports[name] = _read_port(self.name, name, hint, doc)
 
@@ -228,23 +170,48 @@ def _read_port(owner: str, name: str, hint: Any, doc: str) -> Port:
             f"{owner}, parameter '{name}': {inspect.formatannotation(hint)} is no port; use In[M], Out[M], Call[Q, A], "
             "Serve[Q, A], Publish[M] or Latest[M], or put a setting after `*`"
         )
-    messages = typing.get_args(hint)
-    for message in messages:
-        if not (isinstance(message, type) and issubclass(message, Message)):
+    messages, variables = [], []
+    for message in typing.get_args(hint):
+        variable = isinstance(message, TypeVar)
+        if variable and message.__bound__ is not Message:
+            raise NodeTypeError(
+                f"{owner}, port '{name}': {message.__name__} may be anything; write "
+                f'{message.__name__} = TypeVar("{message.__name__}", bound=Message)'
+            )
+        if not variable and not (isinstance(message, type) and issubclass(message, Message)):
             raise NodeTypeError(
                 f"{owner}, port '{name}': {inspect.formatannotation(message)} is no message; "
                 "make it a subclass of Message"
             )
-    port = Port(name, kind, messages, doc)
-    if kind in ("Call", "Serve"):
+        messages.append(Message if variable else message)
+        variables.append(message.__name__ if variable else "")
+    port = Port(name, kind, tuple(messages), doc, tuple(variables) if any(variables) else ())
+    if kind in ("Call", "Serve") and not port.variables:
         _check_batchable(owner, port)
     return port
+
+
+def _bound_port(owner: str, port: Port, messages: Mapping[str, type[Message]], sizes: Mapping[str, Sizes]) -> Port:
+    if not any(variable in messages for variable in port.variables):
+        return port
+    places = list(zip(port.variables, port.messages, strict=True))
+    types = tuple(messages.get(variable, message) for variable, message in places)
+    # A name that means one size in a question and another in its answer is left to be whatever arrives.
+    merged: dict[str, int] = {}
+    for each in (sizes.get(variable, {}) for variable, _ in places):
+        merged = {**merged, **each}
+        for name in [name for name in each if merged[name] != each[name]]:
+            del merged[name]
+    result = replace(port, messages=types, sizes=merged)
+    if port.kind in ("Call", "Serve") and Message not in types:
+        _check_batchable(owner, result)
+    return result
 
 
 def _check_batchable(owner: str, port: Port) -> None:
     """Questions are gathered along their first dimension and answers cut along it."""
     question, answer = port.messages
-    wrong = [f.name for f in question.fields if f.kind != "array" or f.any_rank or not f.dims or f.dims[0].name is None]
+    wrong = [f.name for f in question.fields if f.kind != "array" or not f.dims or f.dims[0].name is None]
     if wrong or not question.fields:
         raise NodeTypeError(
             f"{owner}, port '{port.name}': questions are batched along a named first dimension, which field "
@@ -257,68 +224,31 @@ def _check_batchable(owner: str, port: Port) -> None:
             f"{owner}, port '{port.name}': the fields of {question.__name__} must share one first dimension, found "
             f"{sorted(map(str, names))}, and {answer.__name__} must hold no tables"
         )
-    if any(f.any_rank or not f.dims or f.dims[0].name not in names for f in arrays):
+    if any(not f.dims or f.dims[0].name not in names for f in arrays):
         raise NodeTypeError(
             f"{owner}, port '{port.name}': each array of {answer.__name__} must begin with the dimension "
             f"{names.pop()} of {question.__name__}, since it is cut into one answer a caller"
         )
 
 
-def _read_setting(owner: str, name: str, hint: Any, default: Any, doc: str) -> Setting:
-    if name in GRAPH_KEYS:
-        raise NodeTypeError(f"{owner}, setting '{name}': a graph file uses this word for itself; give it another name")
-    bounds, live, optional = Range(), False, False
-    names: Names | None = None
-    if typing.get_origin(hint) is Live:
-        live, hint = True, typing.get_args(hint)[0]
-        default = default.value if isinstance(default, Live) else default
-    if typing.get_origin(hint) is typing.Annotated:
-        hint, *extras = typing.get_args(hint)
-        bounds = next((extra for extra in extras if isinstance(extra, Range)), bounds)
-        names = next((extra for extra in extras if isinstance(extra, Names)), None)
-    parts = [part for part in typing.get_args(hint) if part is not type(None)]
-    if len(parts) < len(typing.get_args(hint)) and len(parts) == 1:
-        optional, hint = True, parts[0]
-    common: dict[str, Any] = {
-        "default": default,
-        "doc": doc,
-        "live": live,
-        "optional": optional,
-        "bounds": bounds,
-        "names": names,
-    }
-    if typing.get_origin(hint) is Literal:
-        setting = Setting(name, "choice", choices=typing.get_args(hint), **common)
-    elif typing.get_origin(hint) is list and typing.get_args(hint)[0] in (int, float, bool, str):
-        setting = Setting(name, "list", items=typing.get_args(hint)[0].__name__, **common)
-    elif hint in (int, float, bool, str):
-        setting = Setting(name, hint.__name__, **common)
-    else:
-        raise NodeTypeError(
-            f"{owner}, setting '{name}': {inspect.formatannotation(hint)} cannot be written in a graph file; use "
-            "int, float, bool, str, Literal, list[...] of those, each also in Annotated[..., Range(low, high)] or Live"
-        )
-    if default is not MISSING:
-        try:
-            setting.accept(default)
-        except SettingError as error:
-            raise NodeTypeError(f"{owner}, setting '{name}': its default does not fit: {error}") from error
-    return setting
-
-
 @overload
 def node(function: F, /) -> NodeType[F]: ...
 @overload
-def node(*, needs: tuple[str, ...]) -> Callable[[F], NodeType[F]]: ...
-def node(function: F | None = None, /, *, needs: tuple[str, ...] = ()) -> NodeType[F] | Callable[[F], NodeType[F]]:
+def node(*, needs: tuple[str, ...] = (), binds: Binds | None = None) -> Callable[[F], NodeType[F]]: ...
+def node(
+    function: F | None = None, /, *, needs: tuple[str, ...] = (), binds: Binds | None = None
+) -> NodeType[F] | Callable[[F], NodeType[F]]:
     """Declare an async function to be a node type.
 
     Args:
       needs: packages to import before the node starts, such as ("torch",); what is missing is named by `flow check`.
+      binds: for a node whose ports speak of a type variable that its edges do not decide, or that depends on
+        others: called with the settings and the types known by variable, returns types by variable. It is called
+        again whenever more is known, and gives the same for the same; what it raises is told as the node's mistake.
     """
     if function is not None:
         return NodeType(function)
-    return lambda decorated: NodeType(decorated, needs)
+    return lambda decorated: NodeType(decorated, needs, binds)
 
 
 def load(name: str) -> NodeType[Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import trio
 
+from flow import generic
 from flow import saved as saved_state
 from flow.assembly import Assembly
 from flow.carrier.zeromq import Hub
@@ -105,6 +106,8 @@ class Worker:
         mine = next(worker for worker in self.plan.workers if worker.name == self.name)
         types = {node.name: load(node.type) for worker in self.plan.workers for node in worker.nodes}
         settings = {node.name: node.settings for worker in self.plan.workers for node in worker.nodes}
+        tied = [((link.sender[0], link.sender[2]), (link.receiver[0], link.receiver[2])) for link in self.plan.links]
+        types = generic.solve(types, settings, dict.fromkeys(tied)).types
         pages = {
             node.key: Page.open(
                 self.directory.page_file(node.name, node.replica),

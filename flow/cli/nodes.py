@@ -14,7 +14,8 @@ from flow.errors import MissingError, NodeTypeError
 from flow.graph.problems import described, nearest
 from flow.graph.registry import find_type, known_types
 from flow.message import Message
-from flow.node_type import NodeType, Port, Setting
+from flow.node_type import NodeType, Port
+from flow.setting import Setting
 
 EXAMPLE = """example:
   flow nodes
@@ -92,7 +93,10 @@ def described_type(name: str, found: NodeType[Any]) -> str:
         lines += ["", "ports"]
         for port in found.ports.values():
             lines += _port_lines(port)
+    variables = dict.fromkeys(name for port in found.ports.values() for name in port.variables if name)
+    lines += [f"  {name} is any message, the same wherever it stands" for name in variables]
     messages = {message.__name__: message for port in found.ports.values() for message in port.messages}
+    messages.pop(Message.__name__, None)  # stands where a type variable does
     for message in messages.values():
         lines += ["", *_message_lines(message)]
     if found.settings:
@@ -147,8 +151,7 @@ def as_dict(name: str, found: NodeType[Any]) -> dict[str, Any]:
         "doc": found.doc,
         "needs": list(found.needs),
         "ports": [
-            {"name": p.name, "kind": p.kind, "doc": p.doc, "messages": [_message_dict(m) for m in p.messages]}
-            for p in found.ports.values()
+            {"name": p.name, "kind": p.kind, "doc": p.doc, "messages": _messages_dict(p)} for p in found.ports.values()
         ],
         "settings": [
             {
@@ -162,6 +165,14 @@ def as_dict(name: str, found: NodeType[Any]) -> dict[str, Any]:
             for s in found.settings.values()
         ],
     }
+
+
+def _messages_dict(port: Port) -> list[dict[str, Any]]:
+    described = [_message_dict(message) for message in port.messages]
+    return [
+        {"variable": name} if name and message is Message else about
+        for name, message, about in zip(port.spoken(), port.messages, described, strict=True)
+    ]
 
 
 def _message_dict(message: type[Message]) -> dict[str, Any]:

@@ -26,7 +26,8 @@ def edge_bound(graph: Graph, edge: Edge) -> int:
     """Bytes that one edge can hold: those of its arrays, over all pairs of replicas."""
     begin, end = graph.port(edge.sender), graph.port(edge.receiver)
     sender, receiver = graph.nodes[edge.sender.node], graph.nodes[edge.receiver.node]
-    here, there = sender.type.sizes(sender.settings), receiver.type.sizes(receiver.settings)
+    here = sender.type.port_sizes(edge.sender.port, sender.settings)
+    there = receiver.type.port_sizes(edge.receiver.port, receiver.settings)
     size = message_size(begin.messages[0], here, end.messages[0], there)
     if begin.kind == "Call" and size is not None:
         answer = message_size(end.messages[1], there, begin.messages[1], here)

@@ -43,21 +43,21 @@ def _installed(package: str) -> bool:
 
 def _sizes(graph: Graph, end: End) -> Sizes:
     node = graph.nodes[end.node]
-    return node.type.sizes(node.settings)
+    return node.type.port_sizes(end.port, node.settings)
 
 
 def _check_fit(graph: Graph, edge: Edge, problems: Problems) -> None:
     begin, end = graph.port(edge.sender), graph.port(edge.receiver)
     here, there = _sizes(graph, edge.sender), _sizes(graph, edge.receiver)
-    lines = _misfit_lines(edge.sender, begin.messages[0], here, edge.receiver, end.messages[0], there)
+    lines = _misfit_lines(graph, edge.sender, begin.messages[0], here, edge.receiver, end.messages[0], there)
     if begin.kind == "Call":
-        lines += _misfit_lines(edge.receiver, end.messages[1], there, edge.sender, begin.messages[1], here)
+        lines += _misfit_lines(graph, edge.receiver, end.messages[1], there, edge.sender, begin.messages[1], here)
     if lines:
         problems.add_edge(edge.sender, edge.receiver, "\n".join(["the two ends do not fit", *lines]))
 
 
 def _misfit_lines(
-    sender: End, sent: type[Message], sends: Sizes, receiver: End, wanted: type[Message], receives: Sizes
+    graph: Graph, sender: End, sent: type[Message], sends: Sizes, receiver: End, wanted: type[Message], receives: Sizes
 ) -> list[str]:
     lines = []
     width = max(len(str(sender)), len(str(receiver)))
@@ -66,7 +66,7 @@ def _misfit_lines(
         lines += [
             f"  {sender!s:<{width}}  sends     {found}",
             f"  {receiver!s:<{width}}  receives  {want.name}: {shown(want, receives)}",
-            f"  {_mend(sender, have, sends, receiver, want, receives)}",
+            f"  {_mend(graph, sender, have, sends, receiver, want, receives)}",
         ]
     return lines
 
@@ -75,17 +75,20 @@ def _field_names(message: type[Message]) -> str:
     return ", ".join(field.name for field in message.fields) or "nothing"
 
 
-def _mend(sender: End, have: Field | None, sends: Sizes, receiver: End, want: Field, receives: Sizes) -> str:
+def _mend(
+    graph: Graph, sender: End, have: Field | None, sends: Sizes, receiver: End, want: Field, receives: Sizes
+) -> str:
     if have is None:
         return f"put a node between them that adds {want.name}, or tie {receiver} to a port that sends it"
     if have.kind == want.kind and set(have.dtypes) <= set(want.dtypes) and len(have.dims) == len(want.dims):
+        here, there = graph.nodes[sender.node].type.settings, graph.nodes[receiver.node].type.settings
         for a, b in zip(have.dims, want.dims, strict=True):
             sent, wanted = a.resolved(sends), b.resolved(receives)
             if sent is not None and wanted is not None and sent != wanted:
                 mends = []
-                if a.name in sends:
+                if a.name in here:
                     mends.append(f"{a.name} = {wanted - a.size} in [nodes.{sender.node}]")
-                if b.name in receives:
+                if b.name in there:
                     mends.append(f"{b.name} = {sent - b.size} in [nodes.{receiver.node}]")
                 if mends:
                     return "set " + ", or ".join(mends)

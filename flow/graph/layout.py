@@ -74,7 +74,7 @@ class Layout:
 
 def label_of(port: Port) -> str:
     """The messages of an edge as its label says them."""
-    return " ⇄ ".join(message.__name__ for message in port.messages)
+    return " ⇄ ".join(port.spoken())
 
 
 def label_width(label: str) -> float:

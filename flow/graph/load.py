@@ -12,17 +12,20 @@ import difflib
 import re
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from flow import generic
 from flow.errors import GraphError, NodeTypeError, SettingError
 from flow.graph import check
 from flow.graph.edges import read_edges
-from flow.graph.model import Graph, GraphNode, Report, hosted_replicas
+from flow.graph.model import Edge, Graph, GraphNode, Report, hosted_replicas
 from flow.graph.params import NAME, Filler, Params, Unfilled, names_in, override, override_by_sets, read_params
 from flow.graph.problems import Problems, described, expected
 from flow.graph.registry import find_type
-from flow.node_type import GRAPH_KEYS, NodeType, Setting
+from flow.node_type import NodeType
+from flow.setting import GRAPH_KEYS, Setting
 
 TABLES: dict[str, type] = {
     "title": str,
@@ -62,6 +65,8 @@ def load_graph(
         profile, params = _resolved(raw, sets, problems)
     filled = {name: _filled(name, raw[name], params, problems) for name in _FILLED if name in raw}
     nodes, broken = _nodes(filled.get("nodes", {}), problems)
+    edges = read_edges(filled.get("edges", {}), nodes, broken, problems)
+    nodes = _bound(nodes, edges, problems)
     for table in ("nodes", "edges"):
         if table not in raw:
             problems.add("", "", f"there is no table [{table}]; a graph has [nodes.NAME] and [edges]")
@@ -72,7 +77,7 @@ def load_graph(
         params=params,
         profile=profile,
         nodes=nodes,
-        edges=read_edges(filled.get("edges", {}), nodes, broken, problems),
+        edges=edges,
         workers=_workers(filled.get("workers", {}), nodes, broken, problems),
         until=_until(filled.get("until", {}), problems),
         report=_report(filled.get("report", {}), problems),
@@ -218,6 +223,18 @@ def _nodes(raw: dict[str, Any], problems: Problems) -> tuple[dict[str, GraphNode
             replicas = _replicas(table, value.get("replicas", 1), problems)
             nodes[name] = GraphNode(name, found, replicas, _settings(table, found, value, problems))
     return nodes, raw.keys() - nodes.keys()
+
+
+def _bound(nodes: dict[str, GraphNode], edges: Sequence[Edge], problems: Problems) -> dict[str, GraphNode]:
+    """The nodes with the type variables of their ports replaced by what the edges tie them to."""
+    solution = generic.solve(
+        {name: node.type for name, node in nodes.items()},
+        {name: node.settings for name, node in nodes.items()},
+        [((e.sender.node, e.sender.port), (e.receiver.node, e.receiver.port)) for e in edges],
+    )
+    for name, text in solution.problems.items():
+        problems.add(f"nodes.{name}", "", text)
+    return {name: replace(node, type=solution.types[name]) for name, node in nodes.items()}
 
 
 def _type(table: str, value: dict[str, Any], problems: Problems) -> NodeType[Any] | None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from flow.documentation import summary
 from flow.graph.edges import ALL_KEYS
-from flow.node_type import NodeType, Setting
+from flow.node_type import NodeType
+from flow.setting import Setting
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]

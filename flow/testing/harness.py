@@ -106,10 +106,10 @@ class _Drive:
         self.over = trio.CancelScope()
         self.nodes_scope = trio.CancelScope()
         self.metrics = MetricsInMemory()
-        sizes = self.type.sizes(self.settings)
         for port in self.type.ports.values():
             make = getattr(self, f"_{port.kind.lower()}")
-            self.ports[port.name] = make(port, self.given.get(port.name), Ends(self.type.name, port.name, sizes))
+            ends = Ends(self.type.name, port.name, self.type.port_sizes(port.name, self.settings))
+            self.ports[port.name] = make(port, self.given.get(port.name), ends)
 
     async def run(self) -> Driven:
         keywords: dict[str, Any] = {

@@ -77,8 +77,6 @@ def _array(draw: st.DrawFn, field: Field, bound: dict[str, int], size_max: int) 
 
 
 def _shape(draw: st.DrawFn, field: Field, bound: dict[str, int], size_max: int) -> tuple[int, ...]:
-    if field.any_rank:
-        return tuple(draw(st.lists(st.integers(0, size_max), max_size=3)))
     shape = []
     for dim in field.dims:
         size = dim.resolved(bound) if dim.name != "_" else None
@@ -88,7 +86,8 @@ def _shape(draw: st.DrawFn, field: Field, bound: dict[str, int], size_max: int) 
                 bound[dim.name] = size
             size += dim.size
         shape.append(size)
-    return tuple(shape)
+    more = draw(st.lists(st.integers(0, size_max), max_size=3)) if field.any_rank else []
+    return (*shape, *more)
 
 
 @st.composite

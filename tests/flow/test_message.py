@@ -61,7 +61,7 @@ def test_a_message_is_frozen():
     [
         (bytes, "bytes is not something a message carries; use int, float, bool, str, an array such as"),
         (dict[int, int], r"dict\[int, int\] is not something a message carries"),
-        (Float32[Array, "... 3"], r"'\.\.\.' stands alone, found '\.\.\. 3'; name every dimension"),
+        (Float32[Array, "... 3"], r"'\.\.\.' comes last, found '\.\.\. 3'; name the dimensions before it"),
         (Float32[Array, "a*2"], "dimension 'a\\*2' is not understood; write a size, a name, name\\+1, _ or"),
     ],
 )
@@ -140,6 +140,33 @@ def test_a_type_fits_itself_and_a_type_with_fewer_fields():
         assert misfits(cls, {}, cls, {}) == []
     assert misfits(Step, {"lanes": 3}, Part, {}) == []
     assert misfits(Part, {}, Step, {}) == ["field rewards: not sent; expected float32 (lanes+1)"]
+
+
+class Rows(Message):
+    things: Shaped[Array, "rows ..."]
+
+
+@given(shape=st.lists(sizes, max_size=4).map(tuple), rows=sizes)
+def test_dots_at_the_end_stand_for_any_further_dimensions(shape, rows):
+    rows_of = Rows(np.zeros(shape, np.int8))
+    if shape and shape[0] == rows:
+        check(rows_of, Rows, {"rows": rows})
+    else:
+        with pytest.raises(MessageError, match=r"expected any \(rows, \.\.\.\)"):
+            check(rows_of, Rows, {"rows": rows})
+
+
+def test_what_declares_anything_fits_what_declares_something_unless_they_can_never_agree():
+    class Typed(Message):
+        things: UInt8[Array, "rows 4"]
+
+    class Flat(Message):
+        things: UInt8[Array, ""]
+
+    assert misfits(Rows, {}, Typed, {}) == []
+    assert misfits(Typed, {"rows": 2}, Rows, {"rows": 2}) == []
+    assert misfits(Typed, {"rows": 2}, Rows, {"rows": 3}) != []
+    assert misfits(Rows, {}, Flat, {}) == ["field things: sends any (rows, ...), receives uint8 ()"]
 
 
 def test_a_misfit_shows_both_sides():

@@ -13,7 +13,8 @@ from jaxtyping import Float32
 from flow import Array, Call, In, Live, Message, NodeType, Out, Range, Serve, node
 from flow.documentation import summary
 from flow.errors import NodeTypeError, SettingError
-from flow.node_type import OTHER_END, SENDING, Setting, load
+from flow.node_type import OTHER_END, SENDING, load
+from flow.setting import Setting
 from tests.nodes_for_tests import Frames, actor, policy
 
 if TYPE_CHECKING:

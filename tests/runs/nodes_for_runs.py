@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import trio
@@ -15,6 +15,7 @@ from jaxtyping import Int64
 from flow import Array, Call, Context, In, Message, Out, Saved, Serve, node
 from flow.errors import MissingError, SettingError
 
+M = TypeVar("M", bound=Message)
 RECEIVED = "received"
 
 
@@ -64,6 +65,13 @@ async def doubler(numbers: In[Number], doubled: Out[Number], *, pause_ms: float 
         if pause_ms:
             await trio.sleep(pause_ms / 1000)
         await doubled.send(Number(number.values * 2))
+
+
+@node
+async def relay(items: In[M], passed: Out[M]) -> None:
+    """Pass on whatever comes."""
+    async for item in items:
+        await passed.send(item)
 
 
 @node

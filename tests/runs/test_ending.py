@@ -27,6 +27,15 @@ def test_a_finite_graph_ends_by_itself_and_leaves_nothing_behind(home: Home):
     running.assert_nothing_left()
 
 
+def test_nodes_of_any_message_pass_it_from_process_to_process(home: Home):
+    nodes = {"source": {"run": "source", "count": COUNT}, "sink": {"run": "sink"}}
+    relays = {name: {"run": "relay"} for name in ("near", "far")}
+    edges = {"source.numbers": "near.items", "near.passed": "far.items", "far.passed": "sink.numbers"}
+    running = home.start(graph_text(nodes | relays, edges, {"making": ["source", "near"]}))
+    assert running.wait() == 0, running.story()
+    assert running.received() == list(range(COUNT))
+
+
 def test_every_question_of_two_replicas_is_answered_once(home: Home):
     text = graph_text(
         {
