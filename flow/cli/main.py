@@ -22,6 +22,7 @@ COMMANDS = {
     "draw": "flow.cli.draw",
     "nodes": "flow.cli.nodes",
     "schema": "flow.cli.schema",
+    "test": "flow.cli.test",
     "ps": "flow.cli.ps",
     "stop": "flow.cli.stop",
 }
