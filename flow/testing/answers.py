@@ -24,17 +24,14 @@ Answer = Callable[[Any], Any]
 
 
 class Answers:
-    """What the other end of a Call says.
+    """What the other end of a Call says. function: what answers; else answers are made from their type."""
 
-    given: by port name, functions that answer; where one is missing, answers are made from their type.
-    """
-
-    given: Mapping[str, Answer]
-
-    def __init__(self, port: Port, sizes: Sizes, dims: Mapping[str, int], latency: int = 0) -> None:
+    def __init__(
+        self, port: Port, sizes: Sizes, dims: Mapping[str, int], latency: int = 0, function: Answer | None = None
+    ) -> None:
         self.port, self.sizes = port, {**dims, **sizes}
         self._latency = Random(latency) if latency else None
-        self.function: Answer = self.made
+        self.function = function or self.made
 
     def server(self, mailbox: QuestionMailbox) -> AsyncIterator[Batch[Any, Any]]:
         """Each question by itself, never padded."""
@@ -45,7 +42,7 @@ class Answers:
         """Answer at once, or when it pleases the seed."""
         answer = self.function(batch.questions)
         if self._latency is not None:
-            await trio.sleep(self._latency.choice((0.0, 0.25, 0.5)))
+            await trio.sleep(self._latency.choice((0.0, 0.05, 0.1)))
         batch.answer(answer)
 
     def made(self, question: Message) -> Message:
@@ -75,7 +72,9 @@ def row_seeds(question: Message) -> list[int]:
     """A number for each row of a question, from the row's content."""
     columns = [np.asarray(getattr(question, field.name)) for field in question.fields]
     rows = len(columns[0]) if columns else 0
-    return [zlib.crc32(b"".join(np.ascontiguousarray(column[row]).tobytes() for column in columns)) for row in range(rows)]
+    return [
+        zlib.crc32(b"".join(np.ascontiguousarray(column[row]).tobytes() for column in columns)) for row in range(rows)
+    ]
 
 
 def numbers(field: Field, generator: np.random.Generator, shape: tuple[int, ...]) -> Array:

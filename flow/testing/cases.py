@@ -132,9 +132,8 @@ class Cases:
         varying = self._varying(port)
         for each in message.fields:
             for dim in each.dims:
-                if dim.name and dim.name != "_" and dim.name not in known and dim.name not in varying:
-                    if dim.name not in dims:
-                        dims[dim.name] = draw(any_size(3, bounds))
+                if dim.name and dim.name != "_" and not {dim.name} & {*known, *varying, *dims}:
+                    dims[dim.name] = draw(any_size(3, bounds))
         return messages(message, sizes={**dims, **known}, size_max=4, bounds_of_sizes=bounds)
 
     def _varying(self, port: Port) -> set[str]:
@@ -149,7 +148,7 @@ class Cases:
                 known = self.type.port_sizes(port.name, settings)
                 for each in port.messages[1].fields:
                     for dim in each.dims[1:]:
-                        if dim.name and dim.name != "_" and dim.name not in known and dim.name not in dims:
+                        if dim.name and dim.name != "_" and not {dim.name} & {*known, *dims}:
                             dims[dim.name] = draw(st.integers(0, 3))
 
 
@@ -178,9 +177,7 @@ def drawn_setting(setting: Setting) -> st.SearchStrategy[Any] | None:
     return st.text("abc", min_size=1, max_size=3)
 
 
-def _timed(
-    draw: st.DrawFn, ports: list[Port], lists: dict[str, list[Message]], wants: Wants
-) -> dict[str, list[Timed]]:
+def _timed(draw: st.DrawFn, ports: list[Port], lists: dict[str, list[Message]], wants: Wants) -> dict[str, list[Timed]]:
     """Moments for all messages: in a drawn order of the ports, a second between two or none.
 
     The first value of a `Latest` port is there before the start.

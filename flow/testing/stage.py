@@ -15,12 +15,14 @@ import trio
 from flow.carrier import memory
 from flow.computing import WorkThreads
 from flow.credit import Window
+from flow.errors import MessageError
 from flow.links import CallLink, NewestLink, StreamLink
 from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message
 from flow.node_type import NodeType, Port
 from flow.ports import Call, In, Latest, Out, PortSpec, Publish, Serve
 from flow.tally import Tally
+from flow.testing.compare import digest
 from flow.testing.memory_ports import UNBOUNDED, Listener
 
 R = TypeVar("R")
@@ -79,6 +81,22 @@ class StageRest:
 
     def __exit__(self, *exc: object) -> None:
         self._stage.waiting[self._port.name] -= 1
+
+
+@dataclass
+class StageSpec(PortSpec):
+    """Tells where what the node itself says does not conform."""
+
+    sent: tuple[int, ...] = ()
+    told: list[str] = field(default_factory=list)
+
+    def check(self, message: Message, which: int = 0) -> None:
+        try:
+            super().check(message, which)
+        except MessageError as error:
+            if which in self.sent:
+                self.told.append(str(error))
+            raise
 
 
 class StageThreads(WorkThreads):
@@ -160,6 +178,9 @@ class Stage:
         self.blocking = Blocking(clock)
         self.threads = StageThreads(self)
         self.events: list[Event] = []
+        self.digests: list[bytes] = []  # of what it said, as it was then
+        self.digesting = False
+        self.nonconforming: list[str] = []
         self.waiting: dict[str, int] = {}
         self.links: dict[str, Any] = {}
         self.mailboxes: dict[str, Any] = {}
@@ -173,6 +194,7 @@ class Stage:
         """Write down what passed."""
         if not self.deaf:
             self.events.append(Event(kind, port, message, trio.current_time(), number))
+            self.digests.append(digest(message) if self.digesting and kind != "taken" else b"")
 
     def at_rest(self, port: Port) -> None:
         self.when_resting(port)
@@ -183,7 +205,10 @@ class Stage:
 
     def _port(self, port: Port) -> Any:
         sizes = self.type.port_sizes(port.name, self.settings)
-        spec = PortSpec(self.type.name, port.name, port.messages, sizes, rest=StageRest(self, port))
+        sent = {"Out": (0,), "Publish": (0,), "Call": (0,), "Serve": (1,)}.get(port.kind, ())
+        rest = StageRest(self, port)
+        name = self.type.name
+        spec = StageSpec(name, port.name, port.messages, sizes, rest=rest, sent=sent, told=self.nonconforming)
         if port.kind == "Out":
             return Out(spec, [[self.links[port.name]]], self.came[port.name])
         if port.kind == "Call":

@@ -72,7 +72,6 @@ class Steps(trio.abc.Instrument):
         return self.count - self._since > 2 * SPIN_MAX
 
 
-
 def _never_let_go(coroutine: Any) -> None:
     """Keep a coroutine that ignores its end: to let go of it, at exit even, would run it once more, for ever."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(coroutine))
@@ -115,7 +114,9 @@ class Alarm:
     """Breaks off a trial that never gives the loop back; only in the main thread, where a signal can."""
 
     def __enter__(self) -> None:
-        self._set = threading.current_thread() is threading.main_thread() and not signal.getitimer(signal.ITIMER_REAL)[0]
+        self._set = (
+            threading.current_thread() is threading.main_thread() and not signal.getitimer(signal.ITIMER_REAL)[0]
+        )
         if self._set:
             self._before = signal.signal(signal.SIGALRM, self._ring)
             signal.setitimer(signal.ITIMER_REAL, ALARM_S)

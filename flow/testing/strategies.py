@@ -117,9 +117,7 @@ def laid_out(array: Array, layout: str) -> Array:
     return gaps[..., ::2]
 
 
-def _shape(
-    draw: st.DrawFn, field: Field, bound: dict[str, int], some_size: st.SearchStrategy[int]
-) -> tuple[int, ...]:
+def _shape(draw: st.DrawFn, field: Field, bound: dict[str, int], some_size: st.SearchStrategy[int]) -> tuple[int, ...]:
     shape = []
     for dim in field.dims:
         size = dim.resolved(bound) if dim.name != "_" else None
@@ -136,7 +134,7 @@ def _shape(
 
 @st.composite
 def elements(draw: st.DrawFn, dtype: str, shape: tuple[int, ...], bounds: Range | None = None) -> Array:
-    """Arrays of a dtype and shape, each number within bounds. Large ones are of a drawn seed; seed 0 is all the same."""
+    """Arrays of a dtype and shape, each number within bounds. Large ones are of a drawn seed; of seed 0 all is equal."""
     kind = np.dtype(dtype)
     low, high = _limits(kind, bounds)
     count = int(np.prod(shape))

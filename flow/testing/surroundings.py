@@ -44,16 +44,16 @@ def _dice(seed: int) -> Iterator[None]:
         yield
         return
     torch = sys.modules.get("torch")
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state() if torch else None  # noqa: NPY002
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state() if torch else None
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
+    np.random.seed(seed)
     if torch:
         torch.manual_seed(seed)
     try:
         yield
     finally:
         random.setstate(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
+        np.random.set_state(before[1])
         if torch:
             torch.set_rng_state(before[2])
 
@@ -92,7 +92,9 @@ def _hashable(value: Any) -> bool:
     return True
 
 
-def _mad(clock: Callable[[], Any], nanoseconds: bool, inside: Callable[[], bool], jumps: list[int]) -> Callable[[], Any]:
+def _mad(
+    clock: Callable[[], Any], nanoseconds: bool, inside: Callable[[], bool], jumps: list[int]
+) -> Callable[[], Any]:
     def mad() -> Any:
         if not inside():
             return clock()

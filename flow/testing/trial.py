@@ -1,17 +1,16 @@
 """Plays a case: one node, from its start to its end, on a clock that jumps, and everything it did written down.
 
-    record = play(chunker, case)
-    play(chunker, case, How(cancel_at=17))       cancelled before its 17th step
-    play(chunker, case, How(reading=False))      and nobody reads what it sends
+record = play(chunker, case)
+play(chunker, case, How(cancel_at=17))       cancelled before its 17th step
+play(chunker, case, How(reading=False))      and nobody reads what it sends
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from flow.node_type import NodeType, Port
 from flow.saved import Packed, Saved, pack, unpack
 from flow.testing.answers import Answers
 from flow.testing.case import BEFORE, Case
+from flow.testing.given import given_of
 from flow.testing.scheduler import run as run_loop
 from flow.testing.stage import Event, Stage
 from flow.testing.steps import Alarm, DoesNotStopError, Steps, stepped, throw_into
@@ -55,6 +55,7 @@ class How:
       ends: whether its inputs end; end_after: how long after the last message.
       live: by setting, (moment, value). spoiled: (port, index, message) to put in the place of a good message.
       directory: `Context.directory`; one of its own if not given.
+      digests: whether the content of what it says is noted as it says it.
       surroundings: what is different around it; see Surroundings.
     """
 
@@ -73,6 +74,7 @@ class How:
     live: Mapping[str, tuple[float, Any]] = field(default_factory=dict)
     spoiled: tuple[str, int, Any] | None = None
     directory: Path | None = None
+    digests: bool = False
     surroundings: Surroundings = field(default_factory=Surroundings)
 
 
@@ -86,8 +88,7 @@ class Record:
       steps: of all its tasks. hogs: CPU seconds by step, of those that took long. effects: see Faults.
       snapshot, snapshot_events: its state when it was taken, and how many events came before. state: at its end.
       stopping_s: how long it took to end once cancelled. ended: whether it returned of itself.
-      waits_at: the ports where it waited for what comes, when the snapshot was taken.
-      complaints: what it did to its surroundings.
+      complaints: what it did to its surroundings. nonconforming: what it tried to say that its types do not allow.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -106,6 +107,8 @@ class Record:
     ended: bool = False
     cancelled: bool = False
     complaints: list[str] = field(default_factory=list)
+    nonconforming: list[str] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
     metrics: MetricsInMemory = field(default_factory=MetricsInMemory)
 
     def taken(self, stop: int | None = None) -> list[Event]:
@@ -115,9 +118,7 @@ class Record:
         """By port, what it said: messages sent, asked, published with their version, and answers by question."""
         found: dict[str, list[Any]] = {}
         for event in self.events[start:stop]:
-            if event.kind == "answered":
-                found.setdefault(event.port, []).append((event.number, event.message))
-            elif event.kind == "published":
+            if event.kind == "answered" or event.kind == "published":
                 found.setdefault(event.port, []).append((event.number, event.message))
             elif event.kind != "taken":
                 found.setdefault(event.port, []).append(event.message)
@@ -171,7 +172,8 @@ class Trial:
         settings = {name: self.case.settings.get(name, each.default) for name, each in self.type.settings.items()}
         self.steps = Steps(self)
         self.stage = Stage(self.type, settings, fail_at=self.how.fail_at, clock=self.steps.clock)
-        self.stage.events = self.record.events
+        self.stage.events, self.stage.nonconforming = self.record.events, self.record.nonconforming
+        self.stage.digests, self.stage.digesting = self.record.digests, self.how.digests
         self.stage.when_resting = self._resting
         self.began = trio.current_time()
         trio.lowlevel.add_instrument(self.steps)
@@ -240,7 +242,7 @@ class Trial:
         record.state = self._packed()
         if record.ended and self.how.reading:
             # What was sent is read; who still feeds the node has nobody to feed.
-            while any(self.stage.mailboxes[port.name].waiting for port in self._of("Out")):
+            while any(self.stage.mailboxes[port.name].waiting for port in self._of("Out")):  # noqa: ASYNC110
                 await trio.sleep(1.0)
         self.over.cancel()
 
@@ -257,9 +259,10 @@ class Trial:
 
     def _resting(self, port: Port) -> None:
         wanted = self.how.snapshot_sent
-        if wanted is not None and self.record.snapshot is None and port.kind in ("Out", "Publish"):
-            if sum(event.kind == "sent" for event in self.record.events) == wanted:
-                self._take_snapshot()
+        if wanted is None or self.record.snapshot is not None or port.kind != "Out":
+            return
+        if sum(event.kind == "sent" for event in self.record.events) == wanted:
+            self._take_snapshot()
 
     def _take_snapshot(self) -> None:
         self.record.snapshot_events = len(self.record.events)
@@ -350,7 +353,10 @@ class Trial:
             self.cancel("it goes on sending when its inputs have ended")
 
     async def _answer(self, port: Port) -> None:
-        answers = Answers(port, self.type.port_sizes(port.name, self.stage.settings), self.case.dims, self.how.latency)
+        given = given_of(self.type).answers.get(port.name)
+        function = given(self.stage.settings) if given is not None else None
+        sizes = self.type.port_sizes(port.name, self.stage.settings)
+        answers = Answers(port, sizes, self.case.dims, self.how.latency, function)
         serve = answers.server(self.stage.mailboxes[port.name])
         async with trio.open_nursery() as nursery:
             async for batch in serve:
