@@ -21,12 +21,15 @@ from flow.node_type import NodeType, Port
 from flow.setting import Setting
 from flow.testing.case import BEFORE, Case, Timed
 from flow.testing.given import Given, given_of
-from flow.testing.strategies import any_size, messages
+from flow.testing.strategies import any_size, draw_message
 
 INPUTS = ("In", "Serve", "Latest")
 # How far above its least value a number of a setting is tried: more of what it counts costs time and memory.
 REACH = 4
 CHOICES = 6
+_COUNTS = {(least, most): st.integers(least, most) for most in range(9) for least in range(most + 1)}
+_CHOICES = st.lists(st.integers(0, 15), min_size=CHOICES, max_size=CHOICES)
+_MOST, _SEEDS, _SCHEDULES = st.integers(1, 4), st.integers(0, 3), st.integers(0, (1 << 16) - 1)
 
 
 class Sample(Message):
@@ -90,9 +93,11 @@ class Cases:
     def cases(self, wants: Wants) -> st.SearchStrategy[Case]:
         """Cases, each with a scheduler seed of its own."""
 
+        every_setting = self.settings()
+
         @st.composite
         def build(draw: st.DrawFn) -> Case:
-            settings = draw(self.settings())
+            settings = draw(every_setting)
             dims: dict[str, int] = {}
             ports = [port for port in self.type.ports.values() if port.kind in INPUTS]
             lists = {port.name: self._list(draw, port, settings, dims, wants) for port in ports}
@@ -101,10 +106,10 @@ class Cases:
                 settings=settings,
                 inputs=_timed(draw, ports, lists, wants),
                 dims=dims,
-                most=draw(st.integers(1, 4)),
-                seed=draw(st.integers(0, 3)),
-                schedule=draw(st.integers(0, (1 << 16) - 1)),
-                choices=draw(st.lists(st.integers(0, 15), min_size=CHOICES, max_size=CHOICES)),
+                most=draw(_MOST),
+                seed=draw(_SEEDS),
+                schedule=draw(_SCHEDULES),
+                choices=draw(_CHOICES),
             )
 
         return build()
@@ -118,23 +123,26 @@ class Cases:
         if stream is not None:
             drawn: list[Message] = draw(stream)
             return drawn[:most]
+        count = draw(_COUNTS[least, most])
         one = self.given.strategy("messages", port.name, settings)
-        if one is None:
-            one = self._message(draw, port, settings, dims)
-        return draw(st.lists(one, min_size=least, max_size=most))
+        if one is not None:
+            return [draw(one) for _ in range(count)]
+        known, some_size = self._fix_dims(draw, port, settings, dims)
+        return [draw_message(draw, port.messages[0], dict(known), some_size) for _ in range(count)]
 
-    def _message(
+    def _fix_dims(
         self, draw: st.DrawFn, port: Port, settings: dict[str, Any], dims: dict[str, int]
-    ) -> st.SearchStrategy[Message]:
+    ) -> tuple[dict[str, int], st.SearchStrategy[int]]:
+        """The sizes that all messages of a port share, and what the others are drawn from."""
         known = self.type.port_sizes(port.name, settings)
-        bounds = [size for name, size in self.type.sizes(settings).items() if 0 < size <= 64]
-        message = port.messages[0]
+        bounds = tuple(size for size in self.type.sizes(settings).values() if 0 < size <= 64)
         varying = self._varying(port)
-        for each in message.fields:
+        some_size = any_size(4, bounds)
+        for each in port.messages[0].fields:
             for dim in each.dims:
                 if dim.name and dim.name != "_" and not {dim.name} & {*known, *varying, *dims}:
-                    dims[dim.name] = draw(any_size(3, bounds))
-        return messages(message, sizes={**dims, **known}, size_max=4, bounds_of_sizes=bounds)
+                    dims[dim.name] = draw(some_size)
+        return {**dims, **known}, some_size
 
     def _varying(self, port: Port) -> set[str]:
         """Dimensions that differ from message to message."""

@@ -9,8 +9,10 @@ A rule that does not apply to a node says so, one that a node is excused from sa
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import time
+import unittest
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,12 +83,11 @@ class _Search:
     trials: int = 0
     kept: int = 0
     refused: list[str] = field(default_factory=list)
-    broken: dict[bytes, str] = field(default_factory=dict)
-    last: tuple[Case, str] | None = None
+    worst: tuple[int, Case, str] | None = None
     until: float = 0.0
 
     def run(self, strategy: st.SearchStrategy[Case], seed: int) -> Result:
-        began = time.monotonic()
+        began = time.thread_time()
         self.until = began + self.seconds
         quiet = hypothesis.settings(
             max_examples=self.level.examples,
@@ -98,20 +99,14 @@ class _Search:
             verbosity=hypothesis.Verbosity.quiet,
             print_blob=False,
         )
-        try:
+        with contextlib.suppress(BrokenError, unittest.SkipTest):
             hypothesis.seed(seed)(quiet(hypothesis.given(strategy)(self._example)))()
-        except BrokenError:
-            pass
-        took = time.monotonic() - began
+        took = time.thread_time() - began
         return self._result(took)
 
     def _example(self, case: Case) -> None:
-        if time.monotonic() > self.until and (self.broken or self.examples >= self.level.least or self.refused):
-            # The time is up. What was found stays found: Hypothesis looks at it once more.
-            if self.broken and (text := self.broken.get(_key(case))):
-                self.last = case, text
-                raise BrokenError(text)
-            return
+        if time.thread_time() > self.until and (self.worst or self.examples >= self.level.least or self.refused):
+            raise unittest.SkipTest  # ends the search at once, where any other error would be looked into
         subject = Subject(self.type, case, self.until)
         try:
             self.rule.check(subject)
@@ -127,18 +122,19 @@ class _Search:
         self.examples += 1
 
     def _broken(self, case: Case, text: str) -> None:
-        if not self.broken and not self.rule.some:
-            self.until = time.monotonic() + self.level.shrink_seconds
-        self.broken[_key(case)] = text
-        self.last = case, text
+        if self.worst is None and not self.rule.some:
+            self.until = time.thread_time() + self.level.shrink_seconds
+        size = len(_key(case))
+        if self.worst is None or size <= self.worst[0]:
+            self.worst = size, case, text
         self.examples += 1
         if not self.rule.some:
             raise BrokenError(text)
 
     def _result(self, took: float) -> Result:
         common: dict[str, Any] = {"examples": self.examples, "trials": self.trials, "seconds": round(took, 3)}
-        if self.last is not None and not (self.rule.some and self.kept):
-            return Result(self.rule.id, FAILED, self.last[1], case=self.last[0], **common)
+        if self.worst is not None and not (self.rule.some and self.kept):
+            return Result(self.rule.id, FAILED, self.worst[2], case=self.worst[1], **common)
         if self.examples:
             return Result(self.rule.id, OK, **common)
         if self.refused:

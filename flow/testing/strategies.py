@@ -11,6 +11,7 @@ Arrays lie in memory in any way that numpy allows, and cannot be written to.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -28,6 +29,9 @@ SIZE_MAX = 4
 # Beyond so many elements Hypothesis draws a seed and numpy the elements: drawing each costs 10 µs and more.
 DRAWN_MAX = 24
 LAYOUTS = ("C", "F", "strided", "reversed")
+_LAYOUT = st.sampled_from(LAYOUTS)
+_NAMES = st.lists(st.text(max_size=6), max_size=3, unique=True)
+_SEED = st.integers(0, (1 << 32) - 1)
 
 
 def messages(
@@ -50,35 +54,48 @@ def messages(
     if unknown:
         raise TypeError(f"{message.__name__} has no field {', '.join(sorted(unknown))}")
 
-    some_size = any_size(size_max, bounds_of_sizes)
-
-    @st.composite
-    def build(draw: st.DrawFn) -> M:
-        bound = dict(sizes or {})
-        values: dict[str, Any] = {}
-        for field in message.fields:
-            if field.name in fixed:
-                value = fixed[field.name]
-                values[field.name] = draw(value) if isinstance(value, st.SearchStrategy) else value
-            elif field.kind == "scalar":
-                values[field.name] = draw(scalars(field))
-            elif field.kind == "table":
-                names = draw(st.lists(st.text(max_size=6), max_size=3, unique=True))
-                values[field.name] = {name: _array(draw, field, bound, some_size) for name in names}
-            else:
-                values[field.name] = _array(draw, field, bound, some_size)
-        return message(**values)
-
-    return build()
+    return _messages(message, dict(sizes or {}), any_size(size_max, tuple(bounds_of_sizes)), fixed)
 
 
-def any_size(size_max: int, bounds: Sequence[int] = ()) -> st.SearchStrategy[int]:
+@st.composite
+def _messages(
+    draw: st.DrawFn, message: type[M], sizes: dict[str, int], some_size: st.SearchStrategy[int], fixed: dict[str, Any]
+) -> M:
+    return draw_message(draw, message, dict(sizes), some_size, fixed)
+
+
+def draw_message(
+    draw: st.DrawFn,
+    message: type[M],
+    bound: dict[str, int],
+    some_size: st.SearchStrategy[int],
+    fixed: Mapping[str, Any] | None = None,
+) -> M:
+    """One message. bound: sizes of named dimensions; those met here are added."""
+    values: dict[str, Any] = {}
+    for field in message.fields:
+        if fixed and field.name in fixed:
+            value = fixed[field.name]
+            values[field.name] = draw(value) if isinstance(value, st.SearchStrategy) else value
+        elif field.kind == "scalar":
+            values[field.name] = draw(scalars(field))
+        elif field.kind == "table":
+            names = draw(_NAMES)
+            values[field.name] = {name: _array(draw, field, bound, some_size) for name in names}
+        else:
+            values[field.name] = _array(draw, field, bound, some_size)
+    return message(**values)
+
+
+@functools.cache
+def any_size(size_max: int, bounds: tuple[int, ...] = ()) -> st.SearchStrategy[int]:
     """Sizes of a dimension: small ones first, then those around each bound."""
     near = sorted({size for bound in bounds for size in (bound - 1, bound, bound + 1) if size > size_max})
     small = st.integers(0, size_max)
     return small | st.sampled_from(near) if near else small
 
 
+@functools.cache
 def scalars(field: Field) -> st.SearchStrategy[Any]:
     """Values of a scalar field, within its bounds."""
     low = field.bounds.low if field.bounds is not None else None
@@ -94,8 +111,10 @@ def scalars(field: Field) -> st.SearchStrategy[Any]:
 
 def _array(draw: st.DrawFn, field: Field, bound: dict[str, int], some_size: st.SearchStrategy[int]) -> Any:
     shape = _shape(draw, field, bound, some_size)
-    array = draw(elements(draw(st.sampled_from(field.dtypes)), shape, field.bounds))
-    array = laid_out(array, draw(st.sampled_from(LAYOUTS)))
+    dtype = field.dtypes[0] if len(field.dtypes) == 1 else draw(st.sampled_from(field.dtypes))
+    array = _elements(draw, dtype, shape, field.bounds)
+    if array.size > 1:
+        array = laid_out(array, draw(_LAYOUT))
     if field.library == "numpy":
         array.setflags(write=False)
         return array
@@ -134,35 +153,54 @@ def _shape(draw: st.DrawFn, field: Field, bound: dict[str, int], some_size: st.S
 
 @st.composite
 def elements(draw: st.DrawFn, dtype: str, shape: tuple[int, ...], bounds: Range | None = None) -> Array:
-    """Arrays of a dtype and shape, each number within bounds. Large ones are of a drawn seed; of seed 0 all is equal."""
+    """Arrays of a dtype and shape, each number within bounds."""
+    return _elements(draw, dtype, shape, bounds)
+
+
+def _elements(draw: st.DrawFn, dtype: str, shape: tuple[int, ...], bounds: Range | None) -> Array:
+    kind = np.dtype(dtype)
+    count = math.prod(shape)
+    if count == 0:
+        return np.zeros(shape, kind)
+    if count <= DRAWN_MAX:
+        drawn: Array = draw(_drawn_arrays(dtype, shape, bounds))
+        return drawn
+    low, high = _limits(kind, bounds)
+    seed = draw(_SEED)
+    if seed == 0:  # the simplest of all, for a failure that does not need more
+        return np.full(shape, 0 if low is None else low, kind)
+    return _of_seed(np.random.default_rng(seed), kind, count, low, high, draw(_STRANGE)).reshape(shape)
+
+
+_STRANGE = st.integers(0, 3)
+
+
+@functools.lru_cache(maxsize=1000)
+def _drawn_arrays(dtype: str, shape: tuple[int, ...], bounds: Range | None) -> st.SearchStrategy[Array]:
     kind = np.dtype(dtype)
     low, high = _limits(kind, bounds)
-    count = int(np.prod(shape))
-    if count <= DRAWN_MAX:
-        limits: dict[str, Any] = {} if low is None else {"min_value": low, "max_value": high}
-        if limits and kind.kind == "f":
-            limits |= {"allow_nan": False, "allow_infinity": False}
-        drawn: Array = draw(npst.arrays(kind, shape, elements=npst.from_dtype(kind, **limits) if limits else None))
-        return drawn
-    seed = draw(st.integers(0, (1 << 32) - 1))
-    if seed == 0:
-        return np.full(shape, 0 if low is None else low, kind)
-    generator = np.random.default_rng(seed)
+    limits: dict[str, Any] = {} if low is None else {"min_value": low, "max_value": high}
+    if limits and kind.kind == "f":
+        limits |= {"allow_nan": False, "allow_infinity": False}
+    one: Any = npst.from_dtype(kind, **limits)
+    return npst.arrays(kind, shape, elements=one)
+
+
+def _of_seed(generator: np.random.Generator, kind: np.dtype[Any], count: int, low: Any, high: Any, odd: int) -> Array:
+    """So many numbers. odd: how many of them are NaN, infinite, -0.0 or denormal."""
     if kind.kind in "fc" and low is None:
-        array = generator.standard_normal(count).astype(kind)
-        strange = generator.integers(0, count, draw(st.integers(0, 3)))
+        array: Array = generator.standard_normal(count).astype(kind)
+        strange = generator.integers(0, count, odd)
         tiny = np.finfo(kind).smallest_subnormal
         array[strange] = generator.choice(np.array([np.nan, np.inf, -np.inf, -0.0, tiny], kind), len(strange))
-    elif kind.kind == "f":
-        array = generator.uniform(low, high, count).astype(kind).clip(low, high)
-    elif low is not None:
-        array = generator.integers(low, high, count, dtype=kind, endpoint=True)
-    else:
-        boolean = kind.kind == "b"
-        array = np.frombuffer(generator.bytes(count * kind.itemsize), np.uint8 if boolean else kind).copy()
-        if boolean:
-            array = array > 127
-    return array.reshape(shape)
+        return array
+    if kind.kind == "f":
+        return generator.uniform(low, high, count).astype(kind).clip(low, high)
+    if low is not None:
+        return generator.integers(low, high, count, dtype=kind, endpoint=True)
+    boolean = kind.kind == "b"
+    raw = np.frombuffer(generator.bytes(count * kind.itemsize), np.uint8 if boolean else kind).copy()
+    return raw > 127 if boolean else raw
 
 
 def _limits(kind: np.dtype[Any], bounds: Range | None) -> tuple[Any, Any]:

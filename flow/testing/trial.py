@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,10 @@ from typing import Any
 
 import trio
 
+from flow.batch import Batch
 from flow.computing import current_threads
 from flow.context import Context, Live, MetricsInMemory
+from flow.errors import MessageError
 from flow.host import first_cause
 from flow.message import Message
 from flow.node_type import NodeType, Port
@@ -237,6 +240,8 @@ class Trial:
             record.stuck = record.stuck or str(error)
         except Exception as error:
             record.error = first_cause(error)
+            if _in_answering(record.error):
+                record.nonconforming.append(str(record.error))
         if record.cancelled:
             record.stopping_s = trio.current_time() - self.cancelled_at
         record.state = self._packed()
@@ -387,3 +392,9 @@ class Trial:
             if self.stage.mailboxes[port.name].waiting
         ]
         return f" ({'; '.join(left)})" if left else ""
+
+
+def _in_answering(error: BaseException) -> bool:
+    """Whether it was raised as an answer was given: what is wrong is what the node says."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return isinstance(error, MessageError) and bool(frames) and frames[-1][0].f_code is Batch.answer.__code__

@@ -69,7 +69,7 @@ class Subject:
 
     @property
     def late(self) -> bool:
-        return time.monotonic() > self.until
+        return time.thread_time() > self.until
 
     def with_settings(self, **settings: Any) -> Case:
         return replace(self.case, settings={**self.case.settings, **settings})

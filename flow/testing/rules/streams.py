@@ -96,11 +96,11 @@ def keeps_order(subject: Subject) -> None:
         other = subject.play(how, case)
         if other.error is not None or other.stuck:
             raise BrokenError(f"{when}, what went well fails: {other.error or other.stuck}")
-        if where := difference(_streams(one), _streams(other), subject.type.promises):
+        if where := difference(said_in_streams(one), said_in_streams(other), subject.type.promises):
             raise BrokenError(f"{when}, it sends something else: {where}")
 
 
-def _streams(record: Record) -> dict[str, list[Any]]:
+def said_in_streams(record: Record) -> dict[str, list[Any]]:
     """What it sent and published. What it asks is in an order of its own: it may have several questions under way."""
     ports = {event.port for event in record.events if event.kind in ("sent", "published")}
     return {port: messages for port, messages in record.said().items() if port in ports}
@@ -120,7 +120,9 @@ def waits(subject: Subject) -> None:
     late = subject.play(How(read_from=subject.case.last + 60.0, end_after=1.0))
     if late.error is not None or late.stuck:
         raise BrokenError(f"read late, what went well fails: {late.error or late.stuck}")
-    if subject.count("In") < 2 and (where := difference(_streams(one), _streams(late), subject.type.promises)):
+    if subject.count("In") < 2 and (
+        where := difference(said_in_streams(one), said_in_streams(late), subject.type.promises)
+    ):
         raise BrokenError(f"read late, it sends something else: {where}")
 
 
