@@ -100,7 +100,10 @@ class In(Generic[M]):
     def receive_nowait(self) -> M | None:
         """The next message, or None if none waits now."""
         message = self._mailbox.take_nowait()
-        return None if message is None else cast(M, as_library(message))
+        if message is None:
+            return None
+        self._spec.check(message)
+        return cast(M, as_library(message))
 
 
 class Out(Generic[M]):
@@ -185,6 +188,7 @@ class Call(Generic[Q, A]):
         link = min(self._links, key=lambda link: len(link.pending))
         with self._spec.rest:
             answer = await link.ask(question, size_in_bytes(question))
+        self._spec.check(answer, 1)  # against this end's sizes
         return cast(A, as_library(answer))
 
     def end(self) -> None:
@@ -229,6 +233,8 @@ class _Batches(Generic[Q, A]):
                 asked, reason = await self._mailbox.take(self._most)
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+        for group in asked:
+            self._spec.check(group.question)
         rows = sum(group.rows for group in asked)
         questions = self._staging.gather([group.question for group in asked], rows, bucket_for(rows, self._sizes))
         return CheckedBatch(self._spec, cast(Any, asked), cast(Q, as_library(questions)), reason)
@@ -284,6 +290,7 @@ class Latest(Generic[M]):
     def __init__(self, spec: PortSpec, mailbox: NewestMailbox) -> None:
         self._spec = spec
         self._mailbox = mailbox
+        self._checked: Message | None = None  # a value is read again and again
 
     @property
     def version(self) -> int:
@@ -293,10 +300,16 @@ class Latest(Generic[M]):
     def newest(self) -> M | None:
         """The newest value, None before the first."""
         newest = self._mailbox.newest
-        return None if newest is None else cast(M, as_library(newest))
+        return None if newest is None else self._held_to_its_type(newest)
+
+    def _held_to_its_type(self, message: Message) -> M:
+        if message is not self._checked:
+            self._spec.check(message)
+            self._checked = message
+        return cast(M, as_library(message))
 
     async def wait(self, newer_than: int = -1) -> M:
         """The newest value once its version is above `newer_than`. Raises `trio.EndOfChannel` if none will come."""
         with self._spec.rest:
             message = await self._mailbox.wait(newer_than)
-        return cast(M, as_library(message))
+        return self._held_to_its_type(message)

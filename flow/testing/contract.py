@@ -33,7 +33,11 @@ from flow.testing.rules.messages import seed_rule
 
 @dataclass(frozen=True)
 class Level:
-    """How much is tried. seconds: for all rules of a node together. examples: of a rule, at most. least: at least."""
+    """How much is tried.
+
+    seconds: of the loop's CPU, for all rules of a node together: how much is tried does not depend on what else the
+    machine does. examples: of a rule, at most; least: at least. shrink_seconds: to find a smallest failure.
+    """
 
     seconds: float
     examples: int
@@ -156,7 +160,7 @@ def examine(
     node_type: NodeType[Any],
     *,
     settings: Mapping[str, Any] | None = None,
-    level: str = "quick",
+    level: str | Level = "quick",
     rules: Sequence[str] = (),
     seed: int = 0,
 ) -> Iterator[Result]:
@@ -164,6 +168,7 @@ def examine(
 
     Args:
       settings: those that are not to be drawn.
+      level: "quick", "full", "soak", or one of your own.
       rules: their numbers; all if none are given.
 
     Raises:
@@ -181,14 +186,15 @@ def examine(
     wanted = [RULES[name] for name in rules or RULES]
     types = concrete(node_type)
     tried = [rule for rule in wanted if rule.id not in node_type.promises.excused and not rule.applies(node_type)]
-    seconds = LEVELS[level].seconds / max(1, len(tried) * len(types))
+    effort = LEVELS[level] if isinstance(level, str) else level
+    seconds = effort.seconds / max(1, len(tried) * len(types))
     for rule in wanted:
         if reason := node_type.promises.excused.get(rule.id):
             yield Result(rule.id, EXCUSED, reason)
         elif reason := rule.applies(node_type):
             yield Result(rule.id, NOT_APPLICABLE, reason)
         else:
-            results = [_tried(rule, each, settings or {}, LEVELS[level], seconds, seed) for each in types]
+            results = [_tried(rule, each, settings or {}, effort, seconds, seed) for each in types]
             yield next((result for result in results if result.status == FAILED), results[0])
 
 

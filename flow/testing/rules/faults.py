@@ -40,9 +40,8 @@ def loses_nothing(subject: Subject) -> None:
                 continue  # C10 says so
             if lost := missing(subject, whole, record):
                 raise BrokenError(f"cancelled at step {step}, {lost}, and it is lost")
-            if subject.type.promises.order == "total" and (
-                where := is_prefix(said_in_streams(record), said_in_streams(whole))
-            ):
+            where = is_prefix(said_in_streams(record), said_in_streams(whole))
+            if where and subject.type.promises.order == "total":
                 raise BrokenError(f"cancelled at step {step}, it says what a whole run does not: {where}")
     finally:
         subject.tried += hurried.tried
