@@ -75,7 +75,7 @@ def modules(plan: Plan) -> dict[tuple[str, ...], list[str]]:
     wanted: dict[tuple[str, ...], list[str]] = {}
     for worker in plan.workers:
         names = wanted.setdefault(worker.needs, ["flow.worker", *worker.needs])
-        names += [node.type.partition(":")[0] for node in worker.nodes]
+        names += [node.type.rpartition(":")[0] for node in worker.nodes]
     return {needs: list(dict.fromkeys(names)) for needs, names in wanted.items()}
 
 

@@ -11,8 +11,8 @@ from typing import Final, Literal
 from flow.errors import DiskFullError, RunError
 
 MAGIC = int.from_bytes(b"flowpage", "little")
-VERSION = 1
-SIZE = 256 * 1024
+VERSION = 2
+SIZE = 288 * 1024
 """Bytes of a page: up to 256 slots, of which about 20 can be series."""
 
 State = Literal["starting", "running", "waiting", "ended", "failed", "paused"]
@@ -30,12 +30,13 @@ SERIES_SIZE = 8 + RING_SLOTS * 16
 (W_MAGIC, W_VERSION, W_SIZE, W_SLOTS, W_FREE, W_PID, W_INCARNATION, W_STATE, W_BEAT, W_STARTED, W_CHANGED,
  W_TEXT_SEQUENCE, W_TEXT_SIZE, W_NODE_SIZE, W_REPLICA, W_WORKER_SIZE) = range(16)  # fmt: skip
 
-AT_NODE, AT_WORKER, NAME_MAX = 256, 384, 120
+AT_NODE, AT_WORKER, NODE_MAX = 256, 384, 120
 AT_TEXT, TEXT_MAX = 512, 1024
-AT_DIRECTORY, ENTRY_SIZE, SLOTS_MAX = 2048, 256, 256
+AT_DIRECTORY, ENTRY_SIZE, SLOTS_MAX = 2048, 384, 256
 AT_SLOTS = AT_DIRECTORY + ENTRY_SIZE * SLOTS_MAX
 # An entry: kind, offset, sizes of name, unit and help in five words, then their bytes.
-AT_ENTRY_NAME, AT_ENTRY_UNIT, UNIT_MAX, AT_ENTRY_HELP, HELP_MAX = 40, 160, 16, 176, 80
+# A name is as long as that of an edge between two copies of a sweep can be.
+AT_ENTRY_NAME, NAME_MAX, AT_ENTRY_UNIT, UNIT_MAX, AT_ENTRY_HELP, HELP_MAX = 40, 248, 288, 16, 304, 80
 
 
 def make_page(path: Path) -> None:

@@ -103,9 +103,9 @@ class PageReader:
         words = struct.unpack_from("=16q", memory)
         started, changed = struct.unpack_from("=2d", memory, layout.W_STARTED * 8)
         view = PageView(
-            node=_text(memory, layout.AT_NODE, words[layout.W_NODE_SIZE], layout.NAME_MAX),
+            node=_text(memory, layout.AT_NODE, words[layout.W_NODE_SIZE], layout.NODE_MAX),
             replica=words[layout.W_REPLICA],
-            worker=_text(memory, layout.AT_WORKER, words[layout.W_WORKER_SIZE], layout.NAME_MAX),
+            worker=_text(memory, layout.AT_WORKER, words[layout.W_WORKER_SIZE], layout.NODE_MAX),
             pid=words[layout.W_PID],
             incarnation=words[layout.W_INCARNATION],
             state=layout.STATES[words[layout.W_STATE]]

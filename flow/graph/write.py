@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flow.graph.model import DEFAULT_CREDIT, DEFAULT_CREDIT_BYTES, Edge, Graph, GraphNode
+from flow.graph.model import DEFAULT_CREDIT, DEFAULT_CREDIT_BYTES, Edge, End, Graph, GraphNode
 from flow.graph.params import escaped
 
 
@@ -17,9 +17,10 @@ def write_graph(graph: Graph) -> str:
     """The graph as the text of a graph file."""
     top = {"title": graph.title, "paper": graph.paper}
     parts = ["".join(f"{key} = {toml(_escaped(value))}\n" for key, value in top.items() if value)]
-    parts += [_table(f"nodes.{name}", _node(node)) for name, node in graph.nodes.items()]
+    parts += [_table(f"nodes.{_key(name)}", _node(node)) for name, node in graph.nodes.items()]
     # always: a graph without edges still says so
     parts.append(_table("edges", _edges(graph), always=True))
+    parts.append(_table("ports", {name: _ends(ends) for name, ends in graph.ports.items()}))
     parts.append(_table("workers", {name: list(entries) for name, entries in graph.workers.items()}))
     parts.append(_table("until", graph.until))
     report = {"show": list(graph.report.show)} if graph.report.show else {}
@@ -50,6 +51,11 @@ def _edges(graph: Graph) -> dict[str, Any]:
         several = sum(each.sender == edge.sender for each in graph.edges) > 1
         found.setdefault(str(edge.sender), []).append(_edge(graph, edge, several))
     return {sender: edges[0] if len(edges) == 1 else edges for sender, edges in found.items()}
+
+
+def _ends(ends: tuple[End, ...]) -> Any:
+    texts = [str(end) for end in ends]
+    return texts[0] if len(texts) == 1 else texts
 
 
 def _edge(graph: Graph, edge: Edge, several: bool) -> Any:
