@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 
+from flow.errors import GraphError
 from flow.graph.compose import Reading
 from flow.graph.edges import check_modes
 from flow.graph.members import Home, Tie, Untied
@@ -37,6 +38,23 @@ def check_graph(graph: Graph, reading: Reading, problems: Problems, *, packages:
                 home = reading.homes[node.name]
                 text = f"{node.type.name} needs the package '{package}', which is not installed; {install(package)}"
                 home.problems.add(home.table, "run", text)
+
+
+def require_closed(graph: Graph) -> None:
+    """Refuse to run a graph that leaves ports open.
+
+    Raises:
+      GraphError: it does; the text names them.
+    """
+    if graph.ports:
+        problems = Problems(str(graph.path))
+        problems.add(
+            "ports",
+            "",
+            f"this graph leaves {', '.join(graph.ports)} open, so it is a part of other graphs and cannot run by "
+            f'itself; include it in one, [nodes.NAME] with graph = "{graph.path.name}", and tie them there',
+        )
+        raise GraphError(problems.found)
 
 
 @functools.cache

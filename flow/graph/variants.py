@@ -10,7 +10,8 @@ from flow.graph.params import NAME, Filler, Params, names_in, override, read_par
 from flow.graph.problems import Problems, described
 from flow.graph.source import Source, Tables
 
-PROFILE_TABLES = ("params", "nodes", "workers", "until")
+PROFILE_TABLES = ("params", "nodes", "sweep", "workers", "until")
+MERGED = {"nodes": "node", "sweep": "sweep"}
 FILLED = ("title", "paper", "edges", "ports", "workers", "until", "report")
 """What params are filled into, beside nodes: those may be copies of a sweep, each with its own."""
 
@@ -47,12 +48,13 @@ def _check_profile(name: str, changes: Any, raw: Tables, problems: Problems) -> 
             problems.unknown(table, key, f"a profile has no '{key}'", key, PROFILE_TABLES)
         elif not isinstance(value, dict):
             problems.add(table, key, f"expected a table, found {described(value)}")
-    nodes = changes.get("nodes", {})
-    for node, value in nodes.items() if isinstance(nodes, dict) else ():
-        if node not in raw.get("nodes", {}):
-            problems.unknown(f"{table}.nodes", node, f"there is no node '{node}'", node, raw.get("nodes", {}))
-        elif not isinstance(value, dict):
-            problems.add(f"{table}.nodes", node, f"expected a table, found {described(value)}")
+    for key, what in MERGED.items():
+        entries, known = changes.get(key, {}), raw.get(key, {})
+        for entry, value in entries.items() if isinstance(entries, dict) else ():
+            if entry not in known:
+                problems.unknown(f"{table}.{key}", entry, f"there is no {what} '{entry}'", entry, known)
+            elif not isinstance(value, dict):
+                problems.add(f"{table}.{key}", entry, f"expected a table, found {described(value)}")
     return len(problems.found) == before
 
 
@@ -67,7 +69,7 @@ def check_use(source: Source, params: Params, problems: Problems) -> None:
 
 
 def with_profile(source: Source, profile: str | None) -> Tables:
-    """The tables with the profile's merged in. `until` and each node merge by key; `workers` is replaced whole."""
+    """The tables with the profile's: `until`, each node and each sweep merged by key, `workers` replaced whole."""
     raw = source.tables
     changes = raw.get("profiles", {}).get(profile, {})
     merged = dict(raw)
@@ -75,14 +77,16 @@ def with_profile(source: Source, profile: str | None) -> Tables:
         merged["until"] = {**raw.get("until", {}), **changes["until"]}
     if "workers" in changes:
         merged["workers"] = changes["workers"]
-    if "nodes" in changes and "nodes" in raw:
-        merged["nodes"] = dict(raw["nodes"])
-        for name, settings in changes["nodes"].items():
-            if isinstance(raw["nodes"].get(name), dict):
-                merged["nodes"][name] = {**raw["nodes"][name], **settings}
-                for key in settings:
-                    file = source.files.get(f"profiles.{profile}.nodes.{name}.{key}", str(source.path))
-                    source.files[f"nodes.{name}.{key}"] = file
+    for table in MERGED:
+        if table not in changes or table not in raw:
+            continue
+        merged[table] = dict(raw[table])
+        for name, entries in changes[table].items():
+            if isinstance(raw[table].get(name), dict):
+                merged[table][name] = {**raw[table][name], **entries}
+                for key in entries:
+                    file = source.files.get(f"profiles.{profile}.{table}.{name}.{key}", str(source.path))
+                    source.files[f"{table}.{name}.{key}"] = file
     return merged
 
 
