@@ -19,6 +19,7 @@ EXTRAS = {
     "torch": "torch",
     "ale_py": "atari",
     "gymnasium": "atari",
+    "sklearn": "digits",
     "tensorboardX": "report",
     "matplotlib": "report",
 }
