@@ -36,7 +36,15 @@ _SHOW_CURSOR = "\x1b[?25h"
 
 
 def launch(graph: Graph, directory: RunDirectory, *, seed: int, resumed: bool, options: Options | None = None) -> int:
-    """Run a graph to its end. Returns the exit status.
+    """Run a graph to its end, as `run_graph`. Returns the exit status."""
+    outcome = run_graph(graph, directory, seed=seed, resumed=resumed, options=options)
+    return 1 if outcome.how == "failed" else 0
+
+
+def run_graph(
+    graph: Graph, directory: RunDirectory, *, seed: int, resumed: bool, options: Options | None = None
+) -> Outcome:
+    """Run a graph to its end, and show how it goes.
 
     Raises:
       RunError: another process has this run.
@@ -67,7 +75,7 @@ def launch(graph: Graph, directory: RunDirectory, *, seed: int, resumed: bool, o
             reporter.put(outcome.progress)
         _close(graph, directory, outcome, reporter.note)
         monitor.close()
-    return 1 if outcome.how == "failed" else 0
+    return outcome
 
 
 def modules(plan: Plan) -> dict[tuple[str, ...], list[str]]:
