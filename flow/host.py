@@ -120,7 +120,9 @@ class Host:
     async def run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
         """Run the node, after `begin`, to its end. Returns None when it ended, else its traceback."""
         self.incarnation, self.saved = incarnation, Saved(restored)
-        threads = WorkThreads(self.plan.key)
+        occupancy = self.assembly.occupancy(self.plan.key)
+        occupancy.start()
+        threads = WorkThreads(self.plan.key, occupancy)
         self.rest.threads = threads
         current_threads.set(threads)
         ports = self.assembly.ports(self.plan, self.rest)
@@ -145,6 +147,7 @@ class Host:
         finally:
             self.running = False
             threads.stop()
+            occupancy.stop()
 
     def abandon(self, state: State = "failed") -> None:
         """The node will not be started again here: its receivers are told that no more comes.
