@@ -200,6 +200,7 @@ class Host:
             self._starts_before(),
             PageMetrics(self.page),
             log,
+            self.plan.number,
         )
 
     def _starts_before(self) -> int:
