@@ -10,10 +10,10 @@ from typing import Annotated, Any, TypeVar
 
 from flow import Context, In, Message, Out, Saved, compute, node
 from flow.errors import SettingError
+from flow.kept import Kept
 from flow.message import misfits
 from flow.setting import Beside
 from nodes.stream.functions import Plain, read_function
-from nodes.stream.kept import Kept
 
 M = TypeVar("M", bound=Message)
 
