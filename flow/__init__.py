@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flow.ports import Out as Out
     from flow.ports import Publish as Publish
     from flow.ports import Serve as Serve
+    from flow.promises import Promises as Promises
     from flow.saved import Saved as Saved
     from flow.setting import Names as Names
     from flow.setting import Range as Range
@@ -39,6 +40,7 @@ _PLACES = {
     "Names": "flow.setting",
     "NodeType": "flow.node_type",
     "Out": "flow.ports",
+    "Promises": "flow.promises",
     "Publish": "flow.ports",
     "Range": "flow.setting",
     "Saved": "flow.saved",

@@ -26,6 +26,7 @@ from flow.documentation import parameter_docs
 from flow.errors import NodeTypeError
 from flow.message import Message, Sizes
 from flow.ports import Call, In, Latest, Out, Publish, Serve
+from flow.promises import Promises
 from flow.saved import Saved
 from flow.setting import Setting, read_setting
 
@@ -93,13 +94,20 @@ class NodeType(Generic[F]):
 
     name: "module:function", as a graph file writes it. needs: packages a worker imports before it runs the node,
     "torch" for instance; a worker none of whose nodes need torch never imports it. binds: says what type variables
-    are that no edge decides: those of a `map`'s function, say.
+    are that no edge decides: those of a `map`'s function, say. promises: what `flow test` holds it to.
     """
 
-    def __init__(self, function: F, needs: tuple[str, ...] = (), binds: Binds | None = None) -> None:
+    def __init__(
+        self,
+        function: F,
+        needs: tuple[str, ...] = (),
+        binds: Binds | None = None,
+        promises: Promises | None = None,
+    ) -> None:
         self.function = function
         self.needs = needs
         self.binds = binds
+        self.promises = promises or Promises()
         self.name = f"{function.__module__}:{function.__qualname__}"
         self.doc = inspect.getdoc(function) or ""
         self.ports: dict[str, Port] = {}
@@ -107,6 +115,7 @@ class NodeType(Generic[F]):
         self.context_parameter: str | None = None
         self.saved_parameter: str | None = None
         self._read_signature()
+        self.promises.check(self.name, self.ports)
         functools.update_wrapper(self, function)
 
     def __call__(self, *ports: Any, **settings: Any) -> Awaitable[None]:
@@ -234,9 +243,16 @@ def _check_batchable(owner: str, port: Port) -> None:
 @overload
 def node(function: F, /) -> NodeType[F]: ...
 @overload
-def node(*, needs: tuple[str, ...] = (), binds: Binds | None = None) -> Callable[[F], NodeType[F]]: ...
 def node(
-    function: F | None = None, /, *, needs: tuple[str, ...] = (), binds: Binds | None = None
+    *, needs: tuple[str, ...] = (), binds: Binds | None = None, promises: Promises | None = None
+) -> Callable[[F], NodeType[F]]: ...
+def node(
+    function: F | None = None,
+    /,
+    *,
+    needs: tuple[str, ...] = (),
+    binds: Binds | None = None,
+    promises: Promises | None = None,
 ) -> NodeType[F] | Callable[[F], NodeType[F]]:
     """Declare an async function to be a node type.
 
@@ -245,10 +261,11 @@ def node(
       binds: for a node whose ports speak of a type variable that its edges do not decide, or that depends on
         others: called with the settings and the types known by variable, returns types by variable. It is called
         again whenever more is known, and gives the same for the same; what it raises is told as the node's mistake.
+      promises: what `flow test` holds the node to beyond its types, and what it is excused from.
     """
     if function is not None:
         return NodeType(function)
-    return lambda decorated: NodeType(decorated, needs, binds)
+    return lambda decorated: NodeType(decorated, needs, binds, promises)
 
 
 def load(name: str) -> NodeType[Any]:

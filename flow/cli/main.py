@@ -23,6 +23,7 @@ COMMANDS = {
     "nodes": "flow.cli.nodes",
     "new": "flow.cli.new",
     "schema": "flow.cli.schema",
+    "test": "flow.cli.test",
     "ps": "flow.cli.ps",
     "stop": "flow.cli.stop",
 }
