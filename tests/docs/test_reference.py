@@ -18,7 +18,7 @@ from tools.documents.prose import as_markdown, fenced
 
 pytest.importorskip("sphinx", reason="needs Sphinx: pip install -e '.[docs]'")
 
-from tools.documents import reference  # noqa: E402
+from tools.documents import reference
 
 
 @pytest.mark.real_time
