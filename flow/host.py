@@ -88,7 +88,7 @@ class Host:
     """One node replica in its worker.
 
     state: its kept state when it ended, for a checkpoint made after. cause: the error it died of, in a line.
-    failed_for_good: starting it again would fail the same way.
+    failed_for_good: starting it again would fail the same way. make_threads: where its blocking work is done.
     """
 
     plan: NodePlan
@@ -104,6 +104,7 @@ class Host:
     state: Packed | None = None
     cause: str = ""
     failed_for_good: bool = False
+    make_threads: Callable[[str], WorkThreads] = WorkThreads
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     rest: AtRest = field(default_factory=AtRest)
     saved: Saved = field(default_factory=Saved)
@@ -120,7 +121,7 @@ class Host:
     async def run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
         """Run the node, after `begin`, to its end. Returns None when it ended, else its traceback."""
         self.incarnation, self.saved = incarnation, Saved(restored)
-        threads = WorkThreads(self.plan.key)
+        threads = self.make_threads(self.plan.key)
         self.rest.threads = threads
         current_threads.set(threads)
         ports = self.assembly.ports(self.plan, self.rest)

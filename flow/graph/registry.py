@@ -18,7 +18,7 @@ ENTRY_POINTS = "flow.nodes"
 EXTRAS = {
     "torch": "torch",
     "ale_py": "atari",
-    "gymnasium": "atari",
+    "gymnasium": "gymnasium",
     "sklearn": "digits",
     "tensorboardX": "report",
     "matplotlib": "report",
