@@ -1,7 +1,7 @@
 """What goes wrong in a simulated run, and when: a list that a seed draws, and that a failing run is shrunk by.
 
 | kind  | what happens                                                                | counted in           |
-| raise | a node raises at one of its steps: before or after a port or a computation  | steps of that node   |
+| raise | a node raises at one of its steps: at a port, before or after, or a computation | steps of that node   |
 | kill  | a worker is gone, with all its nodes, without any cleanup                   | events of the worker |
 | late  | a message takes up to seconds longer, and all behind it on its connection   | messages on the wire |
 | hang  | a node does nothing for a while                                             | steps of that node   |

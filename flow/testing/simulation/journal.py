@@ -7,7 +7,7 @@ seen by numbers, whatever the messages hold.
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,15 +33,15 @@ class Violation:
 
 @dataclass(slots=True)
 class Passage:
-    """One message on one link. arrived: it is or was in a mailbox. excused: a death may have cost it.
-
-    answer: digest of what a server answered; answers: how often it was answered or refused.
+    """One message on one link. life: of its sender. arrived: it is or was in a mailbox. excused: a death may have cost
+    it. answer: digest of what a server answered; answers: how often it was answered or refused.
     """
 
     number: int
     link: LinkPlan
+    life: int
     digest: bytes
-    message: Message
+    type: type[Message]
     arrived: bool = False
     excused: bool = False
     answer: bytes = b""
@@ -50,12 +50,12 @@ class Passage:
 
 @dataclass
 class LinkRecord:
-    """A link: passages not yet settled, those of the sender's keys, how many wait in the mailbox."""
+    """A link: passages not yet settled, those of the sender's keys, how many wait in the mailbox by sender's life."""
 
     plan: LinkPlan
     pending: dict[int, Passage] = field(default_factory=dict)
     by_key: dict[tuple[int, ...], Passage] = field(default_factory=dict)
-    waiting: int = 0
+    waiting: Counter[int] = field(default_factory=Counter)
     last_arrived: int = -1
     last_taken: int = -1
     sent: int = 0
@@ -129,7 +129,7 @@ class Journal:
         record = self.records[number]
         self.messages += 1
         self.progress += 1
-        passage = Passage(self.messages, record.plan, digest_of(message), message)
+        passage = Passage(self.messages, record.plan, life.epoch, digest_of(message), type(message))
         record.by_key[life.epoch, *key] = passage
         record.sent += 1
         self.note("sent", record.plan.edge, number, passage.number, passage.digest.hex())
@@ -153,7 +153,7 @@ class Journal:
             return None
         if passage.link.number != number:
             self.violation("wrong place", f"{edge}: a message of {passage.link.edge} arrived")
-        if type(message) is type(passage.message) and digest_of(message) != passage.digest:
+        if type(message) is passage.type and digest_of(message) != passage.digest:
             self.violation("altered", f"{edge}: message {passage.number} arrived with other bytes than it was sent")
         return passage
 
@@ -182,7 +182,7 @@ class Journal:
     def settled(self, passage: Passage, *, dropped: bool) -> None:
         """A node took a message, or its mailbox was closed."""
         record = self.records[passage.link.number]
-        record.waiting -= 1
+        record.waiting[passage.life] -= 1
         self.progress += 1
         if passage.number <= record.last_taken:
             self.violation("reordered", f"{record.plan.edge}: {passage.number} was taken after {record.last_taken}")
@@ -207,7 +207,7 @@ class Journal:
                 for passage in list(record.pending.values()):
                     if passage.arrived:  # it was in a mailbox of the dead
                         self.lost(record, passage, "killed")
-                record.waiting = 0
+                record.waiting.clear()
 
     def receiver_restarted(self, life: Life, number: int) -> None:
         """A link is told that its receiver is another one now: what was under way to the old one is lost."""

@@ -173,7 +173,7 @@ class Simulation:
         """Nodes that have not ended, and what lies on their links."""
         left = sorted(self.supervisor.incarnations.keys() - self.supervisor.ended)
         lying = [
-            f"{record.plan.edge} has {len(record.pending)} under way, {record.waiting} of them in the mailbox"
+            f"{record.plan.edge} has {len(record.pending)} under way, {record.waiting.total()} of them in the mailbox"
             for record in self.journal.records.values()
             if record.pending
         ]
@@ -326,7 +326,7 @@ class SimulatedSupervisor(Supervisor):
     async def _drain(self) -> None:
         await super()._drain()
         with trio.move_on_after(SETTLE_S):
-            while self.simulation.network.busy:
+            while self.simulation.network.busy:  # noqa: ASYNC110 - looked at from outside, it tells nobody
                 await trio.sleep(_SETTLING_S)
         await trio.sleep(_SETTLING_S)
         self.simulation.check_settled()

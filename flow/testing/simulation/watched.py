@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import trio
-
 from flow.assembly import Assembly
 from flow.links import CallLink, Link, NewestLink, StreamLink
 from flow.mailbox import Fail, Mailbox, NewestMailbox, QuestionMailbox, StreamMailbox, Taken
@@ -148,10 +146,12 @@ class WatchedStreamMailbox(StreamMailbox):
         if passage is not None:
             record = journal.records[passage.link.number]
             journal.in_order(record, passage)
-            record.waiting += 1
-            if record.waiting > record.plan.credit:
+            # What a sender had sent before it died may still wait, and the one started after it has a whole window.
+            record.waiting[passage.life] += 1
+            waiting = record.waiting[passage.life]
+            if waiting > record.plan.credit:
                 journal.violation(
-                    "over its bound", f"{record.plan.edge}: {record.waiting} wait, credit is {record.plan.credit}"
+                    "over its bound", f"{record.plan.edge}: {waiting} wait, credit is {record.plan.credit}"
                 )
             taken = _Settling(journal, self.life, passage, self, taken)
         super().put(message, size, taken)
@@ -257,8 +257,3 @@ class WatchedAssembly(Assembly):
 
     def ports(self, node: NodePlan, rest: Rest) -> dict[str, Any]:
         return super().ports(node, Steps(rest, lambda: self.step(node.key)))
-
-
-def parked_at(lot: trio.lowlevel.ParkingLot) -> int:
-    """How many tasks wait there."""
-    return lot.statistics().tasks_waiting

@@ -48,7 +48,7 @@ class JournalLog(EventLog):
 
 
 class WorkInTheLoop(WorkThreads):
-    """Blocking work done at once, a step before it and one after."""
+    """Blocking work done at once. A node may raise before it; after it the node has what came of it, as in a run."""
 
     def __init__(self, node: str, step: Callable[[str], None]) -> None:
         super().__init__(node)
@@ -59,11 +59,9 @@ class WorkInTheLoop(WorkThreads):
         self.busy += 1
         try:
             await trio.lowlevel.checkpoint()
-            result = function(*arguments)
+            return function(*arguments)
         finally:
             self.busy -= 1
-        self._step(self._key)
-        return result
 
 
 class Driven:
