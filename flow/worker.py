@@ -33,6 +33,7 @@ from flow.saved import Packed
 from flow.stats import Page
 
 BEAT_S = 0.25
+BEATS_A_MARK = 20
 # How long the loop may be kept waiting by a thread that computes in Python; the default 5 ms would show in
 # every message's latency (measured: 7-11 ms of lag at 5 ms, 0.4 ms at 0.2 ms, the same work done).
 SWITCH_INTERVAL_S = 0.0005
@@ -145,6 +146,7 @@ class Worker:
         }
         assembly = self.make_assembly(hub, types, settings, pages)
         assembly.build()
+        self.assembly = assembly
         for node in mine.nodes:
             place = self.directory.path / "nodes" / node.key
             place.mkdir(parents=True, exist_ok=True)
@@ -236,7 +238,12 @@ class Worker:
         self.log.warning(self.name, text)
 
     async def _beat(self) -> None:
+        beats = 0
         while True:
+            self.assembly.settle()
+            beats += 1
             for host in self.hosts.values():
                 host.page.beat()
+                if beats % BEATS_A_MARK == 0:
+                    host.page.mark()
             await trio.sleep(BEAT_S)
