@@ -88,7 +88,7 @@ class Journal:
         self.closed = False  # the run is over, what its tasks still do does not count
         self.kills: dict[str, int] = {worker.name: 0 for worker in plan.workers}
         self._hash = hashlib.blake2b(digest_size=16)
-        self._restarts_heard: dict[tuple[int, int], int] = {}
+        self._restarts_heard: Counter[tuple[int, int]] = Counter()
 
     # Events
 
@@ -213,10 +213,9 @@ class Journal:
         """A link is told that its receiver is another one now: what was under way to the old one is lost."""
         record = self.records[number]
         worker = self.plan.worker_of(*record.plan.receiver[:2])
-        heard = self._restarts_heard.get((number, life.epoch), 0)
-        if self.kills[worker] <= heard:
+        self._restarts_heard[number, life.epoch] += 1
+        if self._restarts_heard[number, life.epoch] > self.kills[worker]:
             self.violation("false alarm", f"{record.plan.edge}: told of a restart of {worker} that never was")
-        self._restarts_heard[number, life.epoch] = self.kills[worker]
         for passage in list(record.pending.values()):
             passage.excused = True
             self.lost(record, passage, "its receiver was killed")

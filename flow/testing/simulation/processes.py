@@ -184,6 +184,7 @@ class SimulatedProcesses:
                 trace = "".join(traceback.format_exception(error))
                 simulation.journal.violation("worker failed", f"worker {process.worker}: {trace}")
                 process.status = 1
+                simulation.supervisor.finish("failed", "a worker failed")
         finally:
             if worker is not None:
                 worker.close()

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,6 +33,7 @@ import trio
 
 from flow import disk, ledger
 from flow.graph.model import Graph, place
+from flow.links import CallLink, NewestLink, StreamLink
 from flow.logs import EventLog, Level
 from flow.monitor import Monitor
 from flow.plan import STREAM, Plan, make_plan
@@ -41,7 +43,7 @@ from flow.saved import Packed
 from flow.supervisor import Options, Outcome, Supervisor
 from flow.testing import scheduler
 from flow.testing.simulation.faults import Fault, Faults, InjectedFault
-from flow.testing.simulation.journal import Journal, Life, Violation
+from flow.testing.simulation.journal import TIMELINE, Journal, Life, Violation
 from flow.testing.simulation.network import Network
 from flow.testing.simulation.processes import SimulatedProcesses
 from flow.testing.simulation.worker import JournalLog, SimulatedWorker
@@ -55,6 +57,8 @@ _SETTLING_S = 0.05
 PATIENCE_S = 60.0
 _LOOK_S = 5.0
 _RESTARTS = 60
+# Causes for which a violation stands in the journal already.
+_SAID = ("stands still", "a worker failed")
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,23 @@ class Result:
     outcome: str
     counts: Counter[tuple[str, str]]
     events: tuple[tuple[Any, ...], ...] = ()
+
+    def with_violation(self, rule: str, text: str, timeline: tuple[str, ...] = ()) -> Result:
+        """The same, and something wrong with it."""
+        return replace(self, violations=(*self.violations, Violation(rule, text, timeline)))
+
+    def differing(self, other: Result) -> Result:
+        """This result, and where the events of another run of the same seed part from its own."""
+        for at, (mine, others) in enumerate(zip_longest(self.events, other.events)):
+            if mine != others:
+                before = tuple(f"{event[0]:10.4f}  {' '.join(map(str, event[1:]))}" for event in self.events[:at])
+                text = f"the same seed gave {_told(mine)}, and the second time {_told(others)}"
+                return self.with_violation("not the same run", text, before[-TIMELINE:])
+        return self
+
+
+def _told(event: tuple[Any, ...] | None) -> str:
+    return "the end" if event is None else f"'{' '.join(map(str, event[1:]))}' at {event[0]:.4f} s"
 
 
 Check = Callable[["Simulation"], str]
@@ -280,19 +301,16 @@ class Simulation:
     def _check_links(self, worker: SimulatedWorker) -> None:
         """Credit has come back, no question is open, the newest value is not kept back."""
         gone = {name for name in self.journal.kills if self.workers[name].life.over}
-        for links in worker.assembly.sending.values() if worker.assembly is not None else ():
+        for links in worker.assembly.sending.values():
             for _, link in links:
                 plan: Any = self.journal.records[link.number].plan
                 if self.plan.worker_of(*plan.receiver[:2]) in gone:
                     continue  # died while the run ended, and was not started again
-                held = getattr(link, "window", None)
-                if held is not None and held.messages_under_way:
-                    self.journal.violation(
-                        "credit leaked", f"{plan.edge}: {held.messages_under_way} messages' credit never came back"
-                    )
-                if getattr(link, "pending", None):
+                if isinstance(link, StreamLink) and (open_ := link.window.messages_under_way):
+                    self.journal.violation("credit leaked", f"{plan.edge}: credit of {open_} messages never came back")
+                if isinstance(link, CallLink) and link.pending:
                     self.journal.violation("never answered", f"{plan.edge}: {len(link.pending)} questions are open")
-                if getattr(link, "next", None) is not None:
+                if isinstance(link, NewestLink) and link.next is not None:
                     self.journal.violation("kept back", f"{plan.edge}: the newest value was never sent")
 
     def _check_ledger(self) -> None:
@@ -374,7 +392,7 @@ def _verdict(simulation: Simulation, outcome: Outcome) -> list[Violation]:
     found: list[Violation] = []
     timeline = simulation.journal.last_events()
     full = simulation.coming.injected["full"] and "space" in outcome.cause
-    if outcome.how == "failed" and not full and outcome.cause != "stands still":
+    if outcome.how == "failed" and not full and outcome.cause not in _SAID:
         found.append(Violation("run failed", outcome.cause, timeline))
     if simulation.case.check is not None and outcome.how != "failed":
         wrong = simulation.case.check(simulation)

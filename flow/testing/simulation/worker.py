@@ -17,6 +17,7 @@ from flow.control import Speaking
 from flow.host import Host
 from flow.logs import Event, EventLog, Level
 from flow.node_type import NodeType
+from flow.occupancy import Occupancy
 from flow.plan import NodePlan
 from flow.saved import Packed
 from flow.stats import Page
@@ -50,18 +51,18 @@ class JournalLog(EventLog):
 class WorkInTheLoop(WorkThreads):
     """Blocking work done at once. A node may raise before it; after it the node has what came of it, as in a run."""
 
-    def __init__(self, node: str, step: Callable[[str], None]) -> None:
-        super().__init__(node)
+    def __init__(self, node: str, occupancy: Occupancy | None, step: Callable[[str], None]) -> None:
+        super().__init__(node, occupancy)
         self._key, self._step = node, step
 
     async def run(self, thread: str, function: Callable[..., R], *arguments: Any) -> R:
         self._step(self._key)
-        self.busy += 1
+        self._count(1)
         try:
             await trio.lowlevel.checkpoint()
             return function(*arguments)
         finally:
-            self.busy -= 1
+            self._count(-1)
 
 
 class Driven:
@@ -102,7 +103,6 @@ class SimulatedWorker(Worker):
     life: Life
     simulation: Simulation
     end: SimulatedLine
-    assembly: WatchedAssembly | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -122,7 +122,7 @@ class SimulatedWorker(Worker):
     def make_assembly(
         self, hub: Hub, types: dict[str, NodeType[Any]], settings: dict[str, dict[str, Any]], pages: dict[str, Page]
     ) -> Assembly:
-        self.assembly = WatchedAssembly(
+        return WatchedAssembly(
             self.plan,
             self.name,
             hub,
@@ -133,7 +133,6 @@ class SimulatedWorker(Worker):
             life=self.life,
             step=self._step,
         )
-        return self.assembly
 
     def make_host(self, node: NodePlan, node_type: NodeType[Any], assembly: Assembly, page: Page, place: Path) -> Host:
         host = super().make_host(node, node_type, assembly, page, place)
@@ -144,7 +143,7 @@ class SimulatedWorker(Worker):
             return Driven(function(*ports, **keywords), lambda: self.simulation.hang(self.life, node.key))
 
         host.type.function = driven
-        host.make_threads = lambda key: WorkInTheLoop(key, self._step)
+        host.make_threads = lambda key, occupancy: WorkInTheLoop(key, occupancy, self._step)
         return host
 
     async def write_state(self, packed: Packed, directory: Path, key: str) -> list[str]:
