@@ -23,6 +23,7 @@ from flow.assembly import Assembly
 from flow.carrier.zeromq import Hub
 from flow.control import Line, Words
 from flow.errors import CheckpointError
+from flow.footprint import Footprint
 from flow.host import Host
 from flow.logs import EventLog
 from flow.node_type import load
@@ -213,9 +214,12 @@ class Worker:
         self.log.warning(self.name, text)
 
     async def _beat(self) -> None:
-        beats = 0
+        footprint, beats = Footprint(host.page for host in self.hosts.values()), 0
         while True:
             self.assembly.settle()
+            footprint.tell_cpu()
+            if beats % BEATS_A_MARK == 0:
+                footprint.tell_memory()
             beats += 1
             for host in self.hosts.values():
                 host.page.beat()

@@ -25,6 +25,7 @@ COMMANDS = {
     "schema": "flow.cli.schema",
     "test": "flow.cli.test",
     "ps": "flow.cli.ps",
+    "top": "flow.cli.top",
     "stop": "flow.cli.stop",
 }
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
