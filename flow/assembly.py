@@ -100,20 +100,21 @@ class Assembly:
         here = self._is_here(plan.receiver)
         peer = self.hub.peer(self.plan.worker_of(*plan.receiver[:2])) if not here else None
         route: Any = Route(self.hub, peer, plan.number) if peer is not None else self._memory_route(plan)
-        link: Link
-        if plan.kind == STREAM:
-            window = Window(plan.credit, plan.credit_bytes)
-            link = StreamLink(plan.number, window, route, tally, self.credit_came[plan.sender])
-        elif plan.kind == CALL:
-            link = CallLink(plan.number, plan.credit, route, tally)
-        else:
-            link = NewestLink(plan.number, route, tally)
+        link = self._link(plan, route, tally)
         if peer is None:
             route.link = link
         else:
             answers = self._schema(plan.sender, 1) if plan.kind == CALL else None
             self.hub.sent[plan.number] = Sent(peer, link, answers)
         self.sending[plan.sender].append((plan.group, link))
+
+    def _link(self, plan: LinkPlan, route: Any, tally: Tally) -> Link:
+        if plan.kind == STREAM:
+            window = Window(plan.credit, plan.credit_bytes)
+            return StreamLink(plan.number, window, route, tally, self.credit_came[plan.sender])
+        if plan.kind == CALL:
+            return CallLink(plan.number, plan.credit, route, tally)
+        return NewestLink(plan.number, route, tally)
 
     def _say_kind(self, page: Page, name: str, plan: LinkPlan, tally: Tally) -> None:
         """What tells a reader of the page what kind of edge it is: a stream has credit, a call has answers."""

@@ -144,8 +144,8 @@ class Page:
             incarnation if incarnation is not None else words[layout.W_INCARNATION] + (not fresh)
         )
         words[layout.W_PID] = os.getpid()
-        words[layout.W_NODE_SIZE] = page._put(layout.AT_NODE, node, layout.NAME_MAX)
-        words[layout.W_WORKER_SIZE] = page._put(layout.AT_WORKER, worker, layout.NAME_MAX)
+        words[layout.W_NODE_SIZE] = page._put(layout.AT_NODE, node, layout.NODE_MAX)
+        words[layout.W_WORKER_SIZE] = page._put(layout.AT_WORKER, worker, layout.NODE_MAX)
         words[layout.W_REPLICA] = replica
         page._floats[layout.W_STARTED] = time.time()
         if not fresh and words[layout.W_TEXT_SEQUENCE] % 2:

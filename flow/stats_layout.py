@@ -12,8 +12,8 @@ from flow.errors import DiskFullError, RunError
 from flow.histogram import BUCKETS
 
 MAGIC = int.from_bytes(b"flowpage", "little")
-VERSION = 1
-SIZE = 256 * 1024
+VERSION = 2
+SIZE = 288 * 1024
 """Bytes of a page: up to 256 slots, of which about 20 can be series."""
 
 State = Literal["starting", "running", "waiting", "ended", "failed", "paused"]
@@ -33,12 +33,13 @@ SIZES: Final[dict[Kind, int]] = {"counter": 8, "gauge": 8, "series": SERIES_SIZE
 (W_MAGIC, W_VERSION, W_SIZE, W_SLOTS, W_FREE, W_PID, W_INCARNATION, W_STATE, W_BEAT, W_STARTED, W_CHANGED,
  W_TEXT_SEQUENCE, W_TEXT_SIZE, W_NODE_SIZE, W_REPLICA, W_WORKER_SIZE, W_BEATEN) = range(17)  # fmt: skip
 
-AT_NODE, AT_WORKER, NAME_MAX = 256, 384, 120
+AT_NODE, AT_WORKER, NODE_MAX = 256, 384, 120
 AT_TEXT, TEXT_MAX = 512, 1024
-AT_DIRECTORY, ENTRY_SIZE, SLOTS_MAX = 2048, 256, 256
+AT_DIRECTORY, ENTRY_SIZE, SLOTS_MAX = 2048, 384, 256
 AT_SLOTS = AT_DIRECTORY + ENTRY_SIZE * SLOTS_MAX
 # An entry: kind, offset, sizes of name, unit and help in five words, then their bytes.
-AT_ENTRY_NAME, AT_ENTRY_UNIT, UNIT_MAX, AT_ENTRY_HELP, HELP_MAX = 40, 160, 16, 176, 80
+# A name is as long as that of an edge between two copies of a sweep can be.
+AT_ENTRY_NAME, NAME_MAX, AT_ENTRY_UNIT, UNIT_MAX, AT_ENTRY_HELP, HELP_MAX = 40, 248, 288, 16, 304, 80
 
 # Two marks at the end of the page: when each was made (0 while it is written), and every counter as it then was.
 MARK_SIZE = 8 + 8 * SLOTS_MAX

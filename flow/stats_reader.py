@@ -114,9 +114,9 @@ class PageReader:
         (beaten,) = struct.unpack_from("=d", memory, layout.W_BEATEN * 8)
         marked, mark = _older_mark(memory)
         view = PageView(
-            node=_text(memory, layout.AT_NODE, words[layout.W_NODE_SIZE], layout.NAME_MAX),
+            node=_text(memory, layout.AT_NODE, words[layout.W_NODE_SIZE], layout.NODE_MAX),
             replica=words[layout.W_REPLICA],
-            worker=_text(memory, layout.AT_WORKER, words[layout.W_WORKER_SIZE], layout.NAME_MAX),
+            worker=_text(memory, layout.AT_WORKER, words[layout.W_WORKER_SIZE], layout.NODE_MAX),
             pid=words[layout.W_PID],
             incarnation=words[layout.W_INCARNATION],
             state=layout.STATES[words[layout.W_STATE]]

@@ -36,4 +36,6 @@ def test_every_message_is_counted_once_and_slow_ones_are_timed_one_by_one(monkey
     for _ in range(20):
         handle(mine, now, 0.2)
     assert len(recorded.found) >= 12
-    assert [(round(value / 1000), times) for value, times in recorded.found[2:]] == [(200, 1)] * (len(recorded.found) - 2)
+    assert [(round(value / 1000), times) for value, times in recorded.found[2:]] == [(200, 1)] * (
+        len(recorded.found) - 2
+    )

@@ -68,7 +68,7 @@ def hosted(tmp_path):
     host = Host(mine, worker, desk, page, EventLog(tmp_path, "w"), tmp_path)
     yield host, _port(desk, plan, 0, "out"), _port(desk, plan, 2, "into")
     hub._inbox.close()
-    hub._context.term()
+    hub.sockets.term()
 
 
 def _port(desk, plan, index, name):
