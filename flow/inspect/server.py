@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from flow.errors import ControlError, FlowError
 from flow.inspect.protocol import REQUEST_MAX, VERSION, Unpacker, Words, pack
 
 CLIENTS_MAX = 16
+REQUESTS_MAX = 32
+"""Under way at once from one client; one that asks for more is cut off."""
 OUTBOX_BYTES = 8 << 20
 """Of samples that wait for a client."""
 REPLIES_BYTES = 16 << 20
@@ -42,7 +44,7 @@ class Client:
     _filled: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
     def has_room(self, size: int) -> bool:
-        """Whether a sample of so many bytes would be taken; one that is larger than all room waits for it to be empty."""
+        """Whether a sample of so many bytes would be taken; when nothing waits, one of any size is."""
         return not self.outbox or self.size + size <= OUTBOX_BYTES
 
     def offer(self, frame: bytes) -> bool:
@@ -84,7 +86,7 @@ class ControlServer:
 
     path: Path
     hello: Words
-    handlers: dict[str, Handler]
+    handlers: Mapping[str, Handler]
     clients: set[int] = field(default_factory=set)
 
     async def run(self) -> None:
@@ -128,6 +130,8 @@ class ControlServer:
                     client.reply({"id": None, "error": str(error)})
                     await trio.sleep(0.1)  # for the reply to leave
                     break
+                if len(requests) + len(nursery.child_tasks) > REQUESTS_MAX:
+                    break
                 for request in requests:
                     nursery.start_soon(self._obey, client, request)
             nursery.cancel_scope.cancel()
@@ -137,9 +141,8 @@ class ControlServer:
         handler = self.handlers.get(str(name))
         try:
             if handler is None:
-                raise ControlError(
-                    f"'{name}' is nothing that {self.hello['who']} does; it does {', '.join(self.handlers)}"
-                )
+                does = ", ".join(self.handlers)
+                raise ControlError(f"'{name}' is nothing that {self.hello['who']} does; it does {does}")
             client.reply({"id": number, "ok": await handler(client, request)})
         except FlowError as error:
             client.reply({"id": number, "error": str(error)})

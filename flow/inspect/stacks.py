@@ -31,8 +31,14 @@ def thread_stacks(prefix: str) -> list[list[str]]:
     ]
 
 
+# What every task and thread stands in or ends in, and tells nothing about a node.
+_MACHINERY = ("/trio/_core/", "/threading.py", "/flow/worker.py", "/flow/host.py")
+
+
 def _lines(frames: Iterable[tuple[FrameType, int]]) -> Iterator[str]:
     for frame, line in frames:
         code = frame.f_code
+        if any(part in code.co_filename for part in _MACHINERY):
+            continue
         source = linecache.getline(code.co_filename, line, frame.f_globals).strip()
         yield f'File "{code.co_filename}", line {line}, in {code.co_name}' + (f": {source}" if source else "")

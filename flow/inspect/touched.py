@@ -30,6 +30,11 @@ def touch(run: RunDirectory, node: str, text: str, **more: object) -> None:
         log.warning(node, text, **more)
 
 
+def touched_text(times: int) -> str:
+    """Whether anybody changed a run while it ran, in words."""
+    return "untouched" if not times else f"touched {times} time{'s' if times > 1 else ''}"
+
+
 def touches(run: RunDirectory) -> list[Touch]:
     """All changes by hand, oldest first; a torn line is left out."""
     try:

@@ -17,7 +17,7 @@ import trio
 
 from flow.inspect.protocol import pack
 from flow.inspect.samples import fields_of
-from flow.message import Message
+from flow.message import Message, size_in_bytes
 from flow.occupancy import Occupancy
 from flow.ports import PortSpec, Rest, spec_of
 
@@ -63,7 +63,7 @@ class Tap:
         if self.left == 0 or number % self.every or now < self._next_at:
             self._skipped += 1
             return
-        if not self.outbox.has_room(self.most_bytes + _AROUND):
+        if not self.outbox.has_room(min(size_in_bytes(message), self.most_bytes) + _AROUND):
             self.dropped += 1
             self._dropped += 1
             return
@@ -95,6 +95,7 @@ class Gate:
     passed: int = 0
     _admitted: int = 0
     _opened: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+    _moved: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
     def open(self) -> None:
         self.closed, self.allowed, self._admitted = False, 0, 0
@@ -131,6 +132,12 @@ class Gate:
         if self.closed:
             self.allowed -= 1
             self.passed += 1
+            self._moved.unpark_all()
+
+    async def wait_passed(self, total: int) -> None:
+        """Wait until so many messages passed while it was closed."""
+        while self.passed < total:
+            await self._moved.park()
 
 
 class _Held:

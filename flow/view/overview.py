@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from flow.inspect.figures import EdgeFigures, NodeFigures, Overview
+from flow.inspect.touched import touched_text
 from flow.view.numbers import clean, duration
 
 BAR = 8
@@ -47,11 +48,6 @@ def headline(overview: Overview) -> list[str]:
         parts += [f"GPU {size(held)}"] if held else []
     lines = ["  ".join(clean(part) for part in parts), f"bottleneck  {clean(overview.bottleneck)}"]
     return [*lines, f"cause  {clean(overview.cause)}"] if overview.cause else lines
-
-
-def touched_text(times: int) -> str:
-    """Whether anybody changed the run while it ran."""
-    return "untouched" if not times else f"touched {times} time{'s' if times > 1 else ''}"
 
 
 def node_cells(node: NodeFigures, overview: Overview) -> tuple[str, ...]:
