@@ -21,6 +21,7 @@ from flow.checkpoints import Checkpoint
 from flow.errors import CheckpointError, MissingError
 from flow.graph.model import Graph, place
 from flow.graph.write import write_graph
+from flow.inspect.supervisor_control import serve_supervisor
 from flow.monitor import Monitor
 from flow.plan import Plan, make_plan
 from flow.progress import Progress
@@ -70,6 +71,7 @@ def run_graph(
             supervisor = Supervisor(
                 plan, directory, monitor, graph.until, modules(plan), reporter.put, options or Options(), checkpoint
             )
+            supervisor.beside = serve_supervisor
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)
             reporter.put(outcome.progress)
