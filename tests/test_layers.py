@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # Modules of nodes that every family may import: what families say to each other.
-SHARED = ("nodes.messages", "nodes.atari_games", "nodes.algo", "nodes.nets")
+SHARED = ("nodes.messages", "nodes.atari_games", "nodes.games", "nodes.algo", "nodes.nets")
 PURE = ("nodes.algo", "nodes.nets")
 # Only these touch flow: its errors and its name for an array. No ports, no loop.
 PURE_MAY = ("flow.errors",)
@@ -91,7 +91,7 @@ def test_families_of_nodes_meet_in_a_graph_only():
         for name in imported(path)
         if within(name, ("nodes",))
         and not within(name, (*SHARED, ".".join(module.split(".")[:2])))
-        and not within(name, ("nodes.messages", "nodes.atari_games"))
+        and not within(name, SHARED)
     )
 
 
