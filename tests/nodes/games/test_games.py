@@ -100,3 +100,38 @@ def test_openspiel_that_is_not_installed_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingError, match=r'pip install "flow-research\[openspiel\]"'):
         game_named("openspiel:connect_four")
+
+
+@pytest.mark.parametrize("name", ["nim", "tictactoe"])
+def test_best_moves_hold_every_start_and_the_worst_ones_do_not(name):
+    found = solve.solve(game_named(name))
+    assert found.held(found.q.argmax(1)) == 1.0
+    worst = np.where(np.isfinite(found.q), found.q, np.inf).argmin(1)
+    assert found.held(worst) < 0.6
+    assert found.best[found.matters].any(1).all()
+
+
+@given(seed=st.integers(0, 999))
+def test_what_is_held_is_what_playing_all_lines_out_says(seed):
+    rng = np.random.default_rng(seed)
+    found = solve.solve(game_named("nim"))
+    # Mostly good moves, so that both cases come up.
+    noisy = np.where(rng.random(len(found.q)) < 0.05, rng.random(found.q.shape).argmax(1), 0)
+    legal = np.isfinite(found.q)
+    moves = np.where((noisy > 0) & legal[np.arange(len(legal)), noisy], noisy, found.q.argmax(1))
+
+    def worst(position, ours: bool) -> float:
+        if position.over:
+            return -position.reward if ours else position.reward  # whoever moved last was the other, or we
+        at = found.index[position.key]
+        choices = [moves[at]] if ours else np.flatnonzero(legal[at])
+        return min(worst(position.after(int(move)), not ours) for move in choices)
+
+    starts = rng.choice(found.starts, 6)
+    alone = solve.Solution(found.positions, found.q, found.index, starts.tolist(), found.after)
+    held = [
+        worst(found.positions[at], ours) >= (found.values[at] if ours else -found.values[at])
+        for at in starts
+        for ours in (True, False)
+    ]
+    assert alone.held(moves) == pytest.approx(np.mean(held))
