@@ -25,7 +25,7 @@ async def exam(
     *,
     game: Annotated[str, GAMES],
     every: Annotated[int, Range(1)] = 1000,
-    rows: Annotated[int, Range(1, 65536)] = 256,
+    at_once: Annotated[int, Range(1, 65536)] = 256,
 ) -> None:
     """Ask for a move in every position, without noise, and count those that give value away.
 
@@ -36,7 +36,7 @@ async def exam(
     Args:
       game: one with at most 200,000 positions.
       every: updates of the weights from one exam to the next.
-      rows: positions in a question.
+      at_once: positions in a question.
     """
     solution = await compute(solve, game_named(game))
     seen, legal = await compute(lambda: (observations_of(solution.positions), legal_of(solution.positions)))
@@ -47,7 +47,7 @@ async def exam(
         except trio.EndOfChannel:
             return
         due = weights.version + every
-        plans = [await planner(question) for question in questions(seen, legal, rows)]
+        plans = [await planner(question) for question in questions(seen, legal, at_once)]
         moves = np.concatenate([each.visits.argmax(1) for each in plans])
         priors = np.concatenate([each.priors.argmax(1) for each in plans])
         context.metrics.count("exams")
