@@ -86,7 +86,8 @@ class TrueRules:
         self._at.update(zip(slots.tolist(), positions, strict=True))
         said = self.served.roots(Roots(observations_of(positions), np.zeros_like(slots), slots), len(slots))
         over = np.array([position.over for position in positions])
-        logits = np.where(legal_of(positions), said.logits, -np.inf).astype(np.float32)
+        # What is over stays so whatever is done, which keeps the tree behind it shallow.
+        logits = np.where(legal_of(positions) | over[:, None], said.logits, -np.inf).astype(np.float32)
         return Evaluations(rewards, logits, np.where(over, 0, said.values).astype(np.float32), 0, 0)
 
 
