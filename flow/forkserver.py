@@ -11,7 +11,6 @@ in C code.
 from __future__ import annotations
 
 import ctypes
-import importlib
 import os
 import select
 import signal
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from flow.control import Words, hear_blocking, say_blocking
+from flow.node_files import import_named
 
 _PR_SET_PDEATHSIG = 1
 
@@ -45,7 +45,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         for module in sys.argv[3:]:
-            importlib.import_module(module)
+            import_named(module)
     except Exception as error:
         say_blocking(line, say="broken", error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
         return

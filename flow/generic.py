@@ -45,6 +45,8 @@ def solve(
     nodes: Mapping[str, NodeType[Any]],
     settings: Mapping[str, Mapping[str, Any]],
     edges: Iterable[tuple[PortName, PortName]],
+    *,
+    whole: bool = True,
 ) -> Solution:
     """Bind the type variables of all nodes.
 
@@ -52,6 +54,7 @@ def solve(
       nodes: the node types by node.
       settings: of each node.
       edges: sending port and receiving port.
+      whole: whether these are all edges there will be, so that a variable which none of them decides is a problem.
     """
     generic = {name for name, found in nodes.items() if any(port.variables for port in found.ports.values())}
     if not generic:
@@ -72,7 +75,7 @@ def solve(
         ends = {port for edge in tied for node, port in edge if node == name}
         for port in (port for port in nodes[name].ports.values() if port.name in ends):
             missing = [variable for variable in port.variables if variable and variable not in known]
-            if missing:
+            if missing and whole:
                 solution.problems.setdefault(
                     name,
                     f"nothing says what {missing[0]} of its port '{port.name}' is: what it is tied to takes and sends "

@@ -17,6 +17,7 @@ from flow.context import Context, Level, Live
 from flow.errors import CheckpointError, DiskFullError, MissingError, SettingError
 from flow.logs import EventLog
 from flow.node_type import NodeType
+from flow.occupancy import Occupancy
 from flow.plan import NodePlan
 from flow.saved import Packed, Saved
 from flow.stats import Counter, Gauge, Page, Series, State
@@ -88,7 +89,7 @@ class Host:
     """One node replica in its worker.
 
     state: its kept state when it ended, for a checkpoint made after. cause: the error it died of, in a line.
-    failed_for_good: starting it again would fail the same way.
+    failed_for_good: starting it again would fail the same way. make_threads: where its blocking work is done.
     """
 
     plan: NodePlan
@@ -104,6 +105,7 @@ class Host:
     state: Packed | None = None
     cause: str = ""
     failed_for_good: bool = False
+    make_threads: Callable[[str, Occupancy], WorkThreads] = WorkThreads
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     rest: AtRest = field(default_factory=AtRest)
     saved: Saved = field(default_factory=Saved)
@@ -120,7 +122,9 @@ class Host:
     async def run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
         """Run the node, after `begin`, to its end. Returns None when it ended, else its traceback."""
         self.incarnation, self.saved = incarnation, Saved(restored)
-        threads = WorkThreads(self.plan.key)
+        occupancy = self.assembly.occupancy(self.plan.key)
+        occupancy.start()
+        threads = self.make_threads(self.plan.key, occupancy)
         self.rest.threads = threads
         current_threads.set(threads)
         ports = self.assembly.ports(self.plan, self.rest)
@@ -145,6 +149,7 @@ class Host:
         finally:
             self.running = False
             threads.stop()
+            occupancy.stop()
 
     def abandon(self, state: State = "failed") -> None:
         """The node will not be started again here: its receivers are told that no more comes.
@@ -195,6 +200,7 @@ class Host:
             self._starts_before(),
             PageMetrics(self.page),
             log,
+            self.plan.number,
         )
 
     def _starts_before(self) -> int:

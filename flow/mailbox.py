@@ -76,9 +76,8 @@ class StreamMailbox:
         while not self.waiting:
             if len(self.ended) >= self.producers:
                 raise trio.EndOfChannel
-            began = trio.current_time()
-            await self._arrival.park()
-            self.tally.waited(trio.current_time() - began)
+            with self.tally.waiting:
+                await self._arrival.park()
         message = self.take_nowait()
         assert message is not None
         return message
@@ -160,9 +159,8 @@ class QuestionMailbox:
         while not self.gathering.waiting:
             if len(self.ended) >= self.callers:
                 raise trio.EndOfChannel
-            began = trio.current_time()
-            await self._arrival.park()
-            self.tally.waited(trio.current_time() - began)
+            with self.tally.waiting:
+                await self._arrival.park()
         taken = self.gathering.take(most)
         if self.gathering.waiting:  # for another serving task, which was woken by none of them
             self._arrival.unpark()
@@ -216,9 +214,8 @@ class NewestMailbox:
         while self.newest is None or self.version <= newer_than:
             if len(self.ended) >= self.publishers:
                 raise trio.EndOfChannel
-            began = trio.current_time()
-            await self._arrival.park()
-            self.tally.waited(trio.current_time() - began)
+            with self.tally.waiting:
+                await self._arrival.park()
         return self.newest
 
 

@@ -13,15 +13,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import trio
 
 from flow.batch import Batch, Staging, bucket_for, powers_of_two
 from flow.errors import MessageError
+from flow.handling import Handling
 from flow.links import CallLink, NewestLink, StreamLink
 from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message, Sizes, as_library, check, freeze, signature, size_in_bytes
+from flow.stats import Histogram
 
 M = TypeVar("M", bound=Message)
 Q = TypeVar("Q", bound=Message)
@@ -48,6 +51,19 @@ class NeverResting:
 
 
 @dataclass
+class Measures:
+    """What is timed and counted at a port, where a page is there to keep it.
+
+    handling: how long the node is at a message, of a port that sets its pace: one it takes from or, of a source, one
+    it sends to. answer_us: how long answers take. batch_rows: how large batches are.
+    """
+
+    handling: Handling | None = None
+    answer_us: Histogram | None = None
+    batch_rows: Histogram | None = None
+
+
+@dataclass
 class PortSpec:
     """What each port knows of itself. checked: whether messages are held to their type as they enter and leave."""
 
@@ -57,6 +73,7 @@ class PortSpec:
     sizes: Sizes = field(default_factory=dict)
     checked: bool = True
     rest: Rest = field(default_factory=NeverResting)
+    measures: Measures = field(default_factory=Measures)
     # Signatures of messages that were found good: a stream repeats few of them.
     good: set[object] = field(default_factory=set, repr=False, compare=False)
 
@@ -80,6 +97,7 @@ class In(Generic[M]):
     def __init__(self, spec: PortSpec, mailbox: StreamMailbox) -> None:
         self._spec = spec
         self._mailbox = mailbox
+        self._handling = spec.measures.handling
 
     def __aiter__(self) -> In[M]:
         return self
@@ -92,8 +110,16 @@ class In(Generic[M]):
 
     async def receive(self) -> M:
         """The next message. Raises `trio.EndOfChannel` when every producer has ended."""
+        handling = self._handling
+        if handling is not None and handling.timed:
+            handling.done()
         with self._spec.rest:
             message = await self._mailbox.take()
+        if handling is not None:
+            if handling.skip:
+                handling.skip -= 1
+            else:
+                handling.began()
         self._spec.check(message)  # against this end's sizes, which the sender's may not fix
         return cast(M, as_library(message))
 
@@ -111,6 +137,7 @@ class Out(Generic[M]):
         self._spec = spec
         self._groups = [list(group) for group in groups]
         self._credit_came: trio.lowlevel.ParkingLot = credit_came
+        self._handling = spec.measures.handling
         self._turns = [0 for _ in groups]
         self._until_yield = 0
 
@@ -120,6 +147,9 @@ class Out(Generic[M]):
         Raises:
           MessageError: the message does not conform to the port's type.
         """
+        handling = self._handling
+        if handling is not None and handling.timed:
+            handling.done()
         self._spec.check(message)
         freeze(message)
         size = size_in_bytes(message)
@@ -133,25 +163,24 @@ class Out(Generic[M]):
         # To all groups at once or to none: a send that is cancelled while it waits has sent nothing.
         for link in await self._free_links(size):
             link.send(message, size)
+        if handling is not None:
+            if handling.skip:
+                handling.skip -= 1
+            else:
+                handling.began()
 
     async def _free_links(self, size: int) -> list[StreamLink]:
         """A link with room in each group, once every group has one."""
-        began: float | None = None
-        behind = -1
         while True:
             free = [self._free_link(index, size) for index in range(len(self._groups))]
             links = [link for link in free if link is not None]
             if len(links) == len(free):
                 break
-            behind = free.index(None)
-            if began is None:
-                began = trio.current_time()
-            with self._spec.rest:
+            behind = self._groups[free.index(None)][0]
+            with behind.tally.waiting, self._spec.rest:
                 await self._credit_came.park()
         for index, link in enumerate(links):
             self._turns[index] = self._groups[index].index(link) + 1
-        if began is not None:
-            links[behind].tally.waited(trio.current_time() - began)
         return links
 
     def _free_link(self, index: int, size: int) -> StreamLink | None:
@@ -183,8 +212,11 @@ class Call(Generic[Q, A]):
         self._spec.check(question)
         freeze(question)
         link = min(self._links, key=lambda link: len(link.pending))
+        began = perf_counter()
         with self._spec.rest:
             answer = await link.ask(question, size_in_bytes(question))
+        if self._spec.measures.answer_us is not None:
+            self._spec.measures.answer_us.add(int(1e6 * (perf_counter() - began)))
         return cast(A, as_library(answer))
 
     def end(self) -> None:
@@ -224,12 +256,19 @@ class _Batches(Generic[Q, A]):
         return self
 
     async def __anext__(self) -> Batch[Q, A]:
+        measures = self._spec.measures
+        if measures.handling is not None and measures.handling.timed:
+            measures.handling.done()
         try:
             with self._spec.rest:
                 asked, reason = await self._mailbox.take(self._most)
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
         rows = sum(group.rows for group in asked)
+        if measures.batch_rows is not None:
+            measures.batch_rows.add(rows)
+        if measures.handling is not None:
+            measures.handling.began()
         questions = self._staging.gather([group.question for group in asked], rows, bucket_for(rows, self._sizes))
         return CheckedBatch(self._spec, cast(Any, asked), cast(Q, as_library(questions)), reason)
 

@@ -110,6 +110,8 @@ class Progress:
     gauges: dict[str, GaugeProgress] = field(default_factory=dict)
     series: dict[str, SeriesProgress] = field(default_factory=dict)
     curve: Curve | None = None
+    copies: tuple[Curve, ...] = ()
+    """The same series of each copy of a sweep, over what that copy has done."""
     nodes: tuple[NodeProgress, ...] = ()
     faults: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()

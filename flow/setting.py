@@ -25,7 +25,7 @@ GRAPH_KEYS = ("run", "replicas")
 
 @dataclass(frozen=True)
 class Range:
-    """Bounds of a numeric setting, both included: `lanes: Annotated[int, Range(1, 4096)] = 32`."""
+    """Bounds of a numeric setting or field, both included: `lanes: Annotated[int, Range(1, 4096)] = 32`."""
 
     low: float | None = None
     high: float | None = None

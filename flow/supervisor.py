@@ -31,7 +31,7 @@ from flow.liveness import Liveness, hanging_line
 from flow.logs import EventLog
 from flow.monitor import TIME_LIMITS, Monitor
 from flow.plan import NodePlan, Plan
-from flow.processes import ForkServers, Process, last_line
+from flow.processes import ForkServers, MakesProcesses, Process, last_line
 from flow.progress import Progress
 from flow.restarts import Restarts
 from flow.run_directory import RunDirectory
@@ -66,7 +66,7 @@ class Supervisor:
     """One run, from its first worker to its last.
 
     modules: what each fork server imports, by the packages its workers need. observe: shown the progress a few
-    times a second.
+    times a second. makes_processes: what its workers run in; without it, fork servers and what they fork.
     """
 
     plan: Plan
@@ -77,6 +77,7 @@ class Supervisor:
     observe: Callable[[Progress], None]
     options: Options = field(default_factory=Options)
     resume_from: Checkpoint | None = None
+    makes_processes: MakesProcesses | None = None
 
     def __post_init__(self) -> None:
         self.log = EventLog(self.directory.logs, "supervisor")
@@ -86,7 +87,7 @@ class Supervisor:
         self.incarnations = {node.key: -1 for worker in self.plan.workers for node in worker.nodes}
         self.ended: set[str] = set()
         self.restarts = Restarts(self.options.restarts, self.options.restart_period_s)
-        self.servers = ForkServers(self.modules, self.restarts, self.log)
+        self.servers = self.makes_processes or ForkServers(self.modules, self.restarts, self.log)
         self.checkpoint = self.resume_from
         self.how, self.cause = "", ""
         self.draining = self.stopping = False

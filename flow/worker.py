@@ -14,6 +14,7 @@ import socket
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -21,16 +22,18 @@ from flow import generic
 from flow import saved as saved_state
 from flow.assembly import Assembly
 from flow.carrier.zeromq import Hub
-from flow.control import Line, Words
+from flow.control import Line, Speaking, Words
 from flow.errors import CheckpointError
 from flow.host import Host
 from flow.logs import EventLog
-from flow.node_type import load
-from flow.plan import Plan
+from flow.node_type import NodeType, load
+from flow.plan import NodePlan, Plan
 from flow.run_directory import RunDirectory
+from flow.saved import Packed
 from flow.stats import Page
 
 BEAT_S = 0.25
+BEATS_A_MARK = 20
 # How long the loop may be kept waiting by a thread that computes in Python; the default 5 ms would show in
 # every message's latency (measured: 7-11 ms of lag at 5 ms, 0.4 ms at 0.2 ms, the same work done).
 SWITCH_INTERVAL_S = 0.0005
@@ -81,11 +84,34 @@ class Worker:
         self.epoch: int = self.words["epoch"]
         self.plan = Plan.from_dict(self.words["plan"])
         self.directory = RunDirectory(Path(self.words["run_directory"]))
-        self.log = EventLog(self.directory.logs, self.name)
+        self.log = self.make_log()
+
+    # What touches the world outside this loop, apart: a simulated worker has other means, and all the rest alike.
+
+    def make_log(self) -> EventLog:
+        return EventLog(self.directory.logs, self.name)
+
+    def make_line(self) -> Speaking:
+        return Line(self.control)
+
+    def make_hub(self) -> Hub:
+        return Hub(self.name, self.epoch, self._warn)
+
+    def make_assembly(
+        self, hub: Hub, types: dict[str, NodeType[Any]], settings: dict[str, dict[str, Any]], pages: dict[str, Page]
+    ) -> Assembly:
+        return Assembly(self.plan, self.name, hub, types, settings, pages)
+
+    def make_host(self, node: NodePlan, node_type: NodeType[Any], assembly: Assembly, page: Page, place: Path) -> Host:
+        return Host(node, node_type, assembly, page, self.log, place)
+
+    async def write_state(self, packed: Packed, directory: Path, key: str) -> list[str]:
+        """Write a node's state; returns the file names."""
+        return await trio.to_thread.run_sync(packed.write, directory, key)
 
     async def run(self) -> None:
-        self.line = Line(self.control)
-        hub = Hub(self.name, self.epoch, self._warn)
+        self.line = self.make_line()
+        hub = self.make_hub()
         inbox = self.directory.sockets / f"{self.name}.{self.epoch}"
         hub.bind(inbox)
         self.hub = hub
@@ -118,12 +144,13 @@ class Worker:
             )
             for node in mine.nodes
         }
-        assembly = Assembly(self.plan, self.name, hub, types, settings, pages)
+        assembly = self.make_assembly(hub, types, settings, pages)
         assembly.build()
+        self.assembly = assembly
         for node in mine.nodes:
             place = self.directory.path / "nodes" / node.key
             place.mkdir(parents=True, exist_ok=True)
-            self.hosts[node.key] = Host(node, types[node.name], assembly, pages[node.key], self.log, place)
+            self.hosts[node.key] = self.make_host(node, types[node.name], assembly, pages[node.key], place)
 
     async def _obey(self, nursery: trio.Nursery) -> None:
         """Do what the supervisor says, until it says stop or is gone."""
@@ -198,7 +225,7 @@ class Worker:
                 problems.append(f"{host.plan.key} was not at rest for {words['seconds']} s")
             elif packed is not None:
                 try:
-                    files.extend(await trio.to_thread.run_sync(packed.write, directory, host.plan.key))
+                    files.extend(await self.write_state(packed, directory, host.plan.key))
                 except OSError as error:
                     problems.append(f"{host.plan.key}: {error}")
 
@@ -211,7 +238,12 @@ class Worker:
         self.log.warning(self.name, text)
 
     async def _beat(self) -> None:
+        beats = 0
         while True:
+            self.assembly.settle()
+            beats += 1
             for host in self.hosts.values():
                 host.page.beat()
+                if beats % BEATS_A_MARK == 0:
+                    host.page.mark()
             await trio.sleep(BEAT_S)

@@ -21,7 +21,9 @@ COMMANDS = {
     "check": "flow.cli.check",
     "draw": "flow.cli.draw",
     "nodes": "flow.cli.nodes",
+    "new": "flow.cli.new",
     "schema": "flow.cli.schema",
+    "test": "flow.cli.test",
     "ps": "flow.cli.ps",
     "stop": "flow.cli.stop",
 }

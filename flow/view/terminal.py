@@ -170,8 +170,13 @@ def _metrics(progress: Progress, width: int, most: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    rows = [(clean(name), *_metric(progress, name)) for name in progress.shown]
-    most = max(most, 2)
+    names, most = list(progress.shown), max(most, 2)
+    if len(names) > most and progress.curve is not None:  # of copies only how well each does
+        names = [name for name in names if "@" not in name or name.startswith(f"{progress.curve.name}@")]
+    # a copy of a sweep below what all of them have
+    rows = [
+        (clean("  @" + name.partition("@")[2] if "@" in name else name), *_metric(progress, name)) for name in names
+    ]
     hidden = len(rows) - most + 1 if len(rows) > most else 0
     rows = rows[: len(rows) - hidden]
     value_width = max((len(value) for _, value, _ in rows), default=0)
