@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flow.computing import compute as compute
     from flow.context import Context as Context
     from flow.context import Live as Live
+    from flow.graph.build import Graph as Graph
     from flow.message import Array as Array
     from flow.message import Message as Message
     from flow.message import Tensor as Tensor
@@ -33,6 +34,7 @@ _PLACES = {
     "Array": "flow.message",
     "Call": "flow.ports",
     "Context": "flow.context",
+    "Graph": "flow.graph.build",
     "In": "flow.ports",
     "Latest": "flow.ports",
     "Live": "flow.context",

@@ -23,7 +23,7 @@ import typing
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, cast, dataclass_transform
 
 import numpy as np
 
@@ -211,7 +211,7 @@ def check(message: Message, expected: type[Message], sizes: Sizes) -> None:
                 _check_array(field, f"{field.name}[{key!r}]", array, bound)
         elif type(value) is not field.scalar and not (field.scalar is float and type(value) is int):
             raise MessageError(f"field {field.name}: expected {field}, found {type(value).__name__} {value!r:.60}")
-        elif field.bounds is not None and not field.bounds.holds(value):
+        elif field.bounds is not None and not field.bounds.holds(cast(float, value)):
             raise MessageError(f"field {field.name}: expected {field}, found {value!r}")
 
 

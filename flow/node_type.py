@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, overload
 
+from flow import node_files
 from flow.context import Context
 from flow.documentation import parameter_docs
 from flow.errors import NodeTypeError
@@ -92,9 +92,10 @@ class Port:
 class NodeType(Generic[F]):
     """A node function with what its signature declares.
 
-    name: "module:function", as a graph file writes it. needs: packages a worker imports before it runs the node,
-    "torch" for instance; a worker none of whose nodes need torch never imports it. binds: says what type variables
-    are that no edge decides: those of a `map`'s function, say. promises: what `flow test` holds it to.
+    name: "module:function", as a graph file writes it, or "/path/of/file.py:function". needs: packages a worker
+    imports before it runs the node, "torch" for instance; a worker none of whose nodes need torch never imports it.
+    binds: says what type variables are that no edge decides: those of a `map`'s function, say. promises: what
+    `flow test` holds it to.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class NodeType(Generic[F]):
         self.needs = needs
         self.binds = binds
         self.promises = promises or Promises()
-        self.name = f"{function.__module__}:{function.__qualname__}"
+        self.name = f"{node_files.name_of(function.__module__)}:{function.__qualname__}"
         self.doc = inspect.getdoc(function) or ""
         self.ports: dict[str, Port] = {}
         self.settings: dict[str, Setting] = {}
@@ -269,24 +270,26 @@ def node(
 
 
 def load(name: str) -> NodeType[Any]:
-    """The node type called "module:function".
+    """The node type called "module:function" or "/path/of/file.py:function".
 
     Raises:
       NodeTypeError: there is no such module or function, or it is not a node.
     """
-    module_name, _, function_name = name.partition(":")
+    module_name, _, function_name = name.rpartition(":")
     if not module_name or not function_name:
         raise NodeTypeError(f"'{name}' names no node type; write it as \"module:function\"")
     try:
-        module = importlib.import_module(module_name)
+        module = node_files.import_named(module_name)
     except ModuleNotFoundError as error:
         raise NodeTypeError(f"'{name}': there is no module '{error.name}'") from error
+    except FileNotFoundError as error:
+        raise NodeTypeError(f"'{name}': there is no file '{module_name}'") from error
     found = getattr(module, function_name, None)
     if not isinstance(found, NodeType):
         have = sorted(
             key
             for key, value in vars(module).items()
-            if isinstance(value, NodeType) and value.name.startswith(module_name)
+            if isinstance(value, NodeType) and value.name.startswith(f"{node_files.name_of(module.__name__)}:")
         )
         what = "is not marked with @node" if found is not None else "does not exist"
         raise NodeTypeError(

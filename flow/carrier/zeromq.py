@@ -70,13 +70,14 @@ class Sent:
 class Hub:
     """All that a worker says to others and hears from them.
 
-    malformed: messages dropped because they were none; lost: sequence numbers that never came; stale: messages of
-    a peer's earlier incarnation.
+    sockets: what makes the sockets; a simulated run has sockets of its own. malformed: messages dropped because they
+    were none; lost: sequence numbers that never came; stale: messages of a peer's earlier incarnation.
     """
 
     worker: str
     epoch: int
     log: _Log
+    sockets: zmq.Context[zmq.Socket[bytes]] = field(default_factory=zmq.Context)
     malformed: int = 0
     lost: int = 0
     stale: int = 0
@@ -87,8 +88,7 @@ class Hub:
     def __post_init__(self) -> None:
         self._holding = False
         self._held = trio.lowlevel.ParkingLot()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._inbox = self._context.socket(zmq.PULL)
+        self._inbox = self.sockets.socket(zmq.PULL)
         self._inbox.setsockopt(zmq.RCVHWM, TRIPWIRE)
         self._inbox.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
         self._inbox.setsockopt(zmq.LINGER, 0)
@@ -101,7 +101,7 @@ class Hub:
 
     def peer(self, worker: str) -> Peer:
         if worker not in self.peers:
-            self.peers[worker] = Peer(self._context, worker)
+            self.peers[worker] = Peer(self.sockets, worker)
         return self.peers[worker]
 
     async def run(self) -> None:
@@ -189,7 +189,8 @@ class Hub:
             received.mailbox.end(envelope.link)
         elif isinstance(received.mailbox, StreamMailbox):
             assert envelope.message is not None
-            received.mailbox.put(envelope.message, envelope.size, self._taken(envelope.link, received))
+            taken = self._taken(envelope.link, received)
+            received.mailbox.put(envelope.link, envelope.message, envelope.size, taken)
         elif isinstance(received.mailbox, QuestionMailbox):
             self._deliver_question(received, received.mailbox, envelope)
         else:
@@ -304,7 +305,7 @@ class Hub:
             peer.disconnect()
         trio.lowlevel.notify_closing(descriptor_of(self._inbox))
         self._inbox.close()
-        self._context.term()
+        self.sockets.term()
 
 
 def _parts(inbox: zmq.Socket[bytes]) -> list[zmq.Frame]:
