@@ -387,16 +387,13 @@ class Latest(Generic[M]):
     def newest(self) -> M | None:
         """The newest value, None before the first."""
         newest = self._mailbox.newest
-        return None if newest is None else self._held_to_its_type(newest)
-
-    def _held_to_its_type(self, message: Message) -> M:
-        if message is not self._checked:
-            self._spec.check(message)
-            self._checked = message
-        return cast(M, as_library(message))
+        if newest is not self._checked and newest is not None:
+            self._spec.check(newest)
+        self._checked = newest
+        return None if newest is None else cast(M, as_library(newest))
 
     async def wait(self, newer_than: int = -1) -> M:
         """The newest value once its version is above `newer_than`. Raises `trio.EndOfChannel` if none will come."""
         with self._spec.rest:
-            message = await self._mailbox.wait(newer_than)
-        return self._held_to_its_type(message)
+            await self._mailbox.wait(newer_than)
+        return cast(M, self.newest)

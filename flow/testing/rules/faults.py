@@ -32,7 +32,7 @@ def loses_nothing(subject: Subject) -> None:
     how = How()
     if subject.count("In") == 1:
         ports = [port.name for port in subject.type.ports.values() if port.kind == "In"]
-        hurried = Subject(subject.type, subject.case.at_once(ports), subject.until)
+        hurried = Subject(subject.type, subject.case.at_once(ports), subject.budget)
         how = How(pace=0.5)
     try:
         for step, record in _cancelled(hurried, how):
