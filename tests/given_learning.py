@@ -131,7 +131,7 @@ def transitions(lanes: int, start: int, steps: int = 2) -> Transitions:
 
 def transitions_replay() -> Given:
     settings = {"rows": 2, "steps": 1, "ratio": 1.0, "least": 2, "capacity": 1000, "capacity_gib": 0.1}
-    stream = st.integers(0, 4).map(lambda count: [transitions(2, start) for start in range(count)])
+    stream = st.integers(2, 4).map(lambda count: [transitions(2, start) for start in range(count)])
     return Given(settings, streams={"inserts": stream}, variables=({"T": Transitions},))
 
 

@@ -36,7 +36,15 @@ GROUPS = 2
 LANES_MAX = 1024
 
 
-@node(needs=("ale_py",), promises=Promises(given="tests.given:atari_actor"))
+@node(
+    needs=("ale_py",),
+    promises=Promises(
+        given="tests.given:atari_actor",
+        seeded=True,
+        order="by streams",
+        excused={"C13": "an emulator's state is not saved: a node that is started again begins new episodes"},
+    ),
+)
 async def actor(
     policy: Call[Observations, Actions],
     trajectories: Out[Trajectories],
