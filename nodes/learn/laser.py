@@ -48,9 +48,7 @@ class Recipe:
     promises=Promises(
         given="tests.given:laser_learner",
         seeded=True,
-        excused={
-            "C13": "unrolls that wait for the rest of their batch are not saved; replay has those that were online"
-        },
+        excused={"C13": "unrolls that wait for the rest of their batch are not saved; replay has them"},
     ),
 )
 async def learner(
