@@ -13,8 +13,8 @@ from flow.errors import GraphError, NodeTypeError
 from flow.graph import load_graph
 from flow.node_type import node
 from tests import nodes_for_tests
+from tests.flow.graph.composed_files import INNER
 from tests.flow.graph.graph_files import graph_files, text_of
-from tests.flow.graph.test_composing import INNER
 
 
 def built(raw):
