@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections import Counter
 
 from flow.errors import GraphError
 from flow.graph.compose import Reading
@@ -14,6 +15,7 @@ from flow.graph.problems import Problems
 from flow.graph.registry import install
 from flow.message import Field, Message, Sizes, misfits, misfitting, shown
 from flow.node_type import OTHER_END
+from flow.stats_layout import SLOTS_MAX
 
 
 def check_graph(graph: Graph, reading: Reading, problems: Problems, *, packages: bool) -> None:
@@ -32,6 +34,7 @@ def check_graph(graph: Graph, reading: Reading, problems: Problems, *, packages:
         text = f"this port, {untied.port}, has no edge; {_mend_untied(graph, untied)}"
         untied.problems.add("edges", untied.text, text)
     _check_cycles(graph, reading)
+    _check_room(graph, reading)
     for node in graph.nodes.values() if packages else ():
         for package in node.type.needs:
             if not _installed(package):
@@ -197,6 +200,21 @@ def _check_cycles(graph: Graph, reading: Reading) -> None:
                 f"if what goes round is bounded, mark one edge of it and give it credit for that much: "
                 f'"{home.sender}" = {{ to = "{home.receiver}", feedback = true, credit = … }}',
             )
+
+
+# What one end of an edge counts at most (flow/tally.py), and what a node counts besides.
+COUNTS_A_TIE, OTHER_COUNTS = 6, 124
+TIES_MAX = (SLOTS_MAX - OTHER_COUNTS) // COUNTS_A_TIE
+
+
+def _check_room(graph: Graph, reading: Reading) -> None:
+    """A node's page has room for the counts of so many edges; copies of a sweep that share a node may be more."""
+    ties = Counter(end.node for edge in graph.edges for end in (edge.sender, edge.receiver))
+    for name, count in ties.items():
+        if count > TIES_MAX:
+            home = reading.homes[name]
+            text = f"it has {count} edges to other nodes and their copies, and counts at most {TIES_MAX}"
+            home.problems.add(home.table, "", f"{text}; sweep over fewer values, or give copies nodes of their own")
 
 
 def _cycle_from(start: str, leaving: dict[str, list[Edge]], done: set[str]) -> list[Edge]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow.errors import GraphError
-from flow.graph import End, load_graph, place, write_graph
+from flow.graph import End, load_graph, memory_bound, place, write_graph
 from flow.graph.check import require_closed
 from flow.graph.model import without_copy
 from tests.flow.graph.composed_files import INNER, OUTER, SWEPT, TYPES, files, loaded, split, swept
@@ -232,3 +232,43 @@ def test_an_edge_whose_name_counters_have_no_room_for_is_refused():
         (folder / "wordy.py").write_text(WORDY)
         with pytest.raises(GraphError, match="is longer than 224 bytes; give its nodes, or what they are swept over"):
             load_graph(folder / "main.toml")
+
+
+def test_more_copies_than_a_shared_node_can_count_the_edges_of_are_refused():
+    loaded(swept({"rate": [rate / 1000 for rate in range(1, 151)]}))
+    with pytest.raises(
+        GraphError, match=r"nodes.store: it has 151 edges .* counts at most 150; sweep over fewer values"
+    ):
+        loaded(swept({"rate": [rate / 1000 for rate in range(1, 152)]}))
+
+
+PASSING = """
+[nodes.near]
+run = "tests.runs.nodes_for_runs:relay"
+[nodes.far]
+run = "tests.runs.nodes_for_runs:relay"
+[edges]
+"near.passed" = { to = "far.items", credit_bytes = 1000 }
+[ports]
+items = "near.items"
+passed = "far.passed"
+"""
+
+
+def test_what_a_part_passes_on_may_be_anything_until_something_is_tied_to_it():
+    part = loaded(PASSING)
+    assert memory_bound(part) == 1000
+    outer = """
+    [nodes.source]
+    run = "tests.runs.nodes_for_runs:source"
+    [nodes.part]
+    graph = "part.toml"
+    [nodes.sink]
+    run = "tests.runs.nodes_for_runs:sink"
+    [edges]
+    "source.numbers" = "part.items"
+    "part.passed" = "sink.numbers"
+    """
+    graph = loaded(outer, part=PASSING)
+    assert str(graph.port(End("part.far", "passed"))) == "Out[Number]"
+    assert loaded(write_graph(graph)) == graph
