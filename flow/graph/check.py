@@ -135,18 +135,22 @@ def _mend(
             if sent is not None and wanted is not None and sent != wanted:
                 mends = []
                 if a.name in here.type.settings:
-                    mends.append(f"{a.name} = {wanted - a.size} in {_table_of(reading.homes[here.name], tie.home)}")
+                    mends.append(_setting(a.name, wanted - a.size, reading.homes[here.name], tie.home))
                 if b.name in there.type.settings:
-                    mends.append(f"{b.name} = {sent - b.size} in {_table_of(reading.homes[there.name], tie.home)}")
+                    mends.append(_setting(b.name, sent - b.size, reading.homes[there.name], tie.home))
                 if mends:
                     return "set " + ", or ".join(mends)
     return "put a node between them that turns the one into the other"
 
 
-def _table_of(node: Home, edge: Home) -> str:
-    """Where a node's settings stand, as told beside an edge."""
-    there = "" if node.problems.file == edge.problems.file else f" of {node.problems.file}"
-    return f"[{node.table}]{there}"
+def _setting(name: str, value: int, node: Home, edge: Home) -> str:
+    """How to give a node's setting a value, as told beside an edge."""
+    if node.problems.file == edge.problems.file:
+        return f"{name} = {value} in [{node.table}]"
+    file, table = node.around
+    if name in node.params and file == edge.problems.file:
+        return f"{node.params[name]} = {value} in [{table}]"
+    return f"{name} = {value} in [{node.table}] of {node.problems.file}"
 
 
 def _check_writers(graph: Graph, reading: Reading) -> None:
