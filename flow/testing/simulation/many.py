@@ -29,7 +29,8 @@ _SURVEY_SEED = 0
 
 @dataclass(frozen=True)
 class Request:
-    """Which runs of which graph. kinds: of faults, none for none; check: "module:function" that looks at each run."""
+    """Which runs of which graph. kinds: of faults, none for none; check: "module:function" that looks at each run;
+    failures: how many failing seeds are enough."""
 
     graph: Path
     profile: str | None = None
@@ -40,6 +41,7 @@ class Request:
     check: str | None = None
     jobs: int = 1
     seconds: float = 600.0
+    failures: int = FAILURES_MOST
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,6 @@ class Runner:
         # The first run also imports what nodes import when they run; it is no part of any result.
         self.first = simulate_once(self.case, _SURVEY_SEED)
         self.survey = Survey(self.first.counts)
-        gc.collect()
-        gc.freeze()  # each run is followed by a collection, and need not look at what was there before
 
     def faults(self, seed: int) -> tuple[Fault, ...]:
         """The faults of a seed."""
@@ -139,6 +139,17 @@ _runner: Runner | None = None
 def _begin(request: Request) -> None:
     global _runner
     _runner = Runner(request)
+    gc.freeze()
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Each run is followed by a collection, which need not look at what was there before."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _chunk(seeds: Sequence[int], attempt: int) -> list[Result]:
@@ -165,7 +176,7 @@ def _pool(request: Request, runner: Runner) -> Iterator[Callable[[Sequence[int],
 
 
 def simulate(request: Request, progress: Callable[[Outcome], None] = lambda outcome: None) -> Outcome:
-    """Run seeds `seed` to `seed + runs - 1`, until five of them have failed.
+    """Run seeds `seed` to `seed + runs - 1`, until so many of them have failed as are enough.
 
     Raises:
       GraphError: the graph is wrong.
@@ -180,11 +191,11 @@ def simulate(request: Request, progress: Callable[[Outcome], None] = lambda outc
         outcome.add(runner.first)
         outcome.failures.append(Failure(_SURVEY_SEED, (), runner.first))
         return outcome
-    with _pool(request, runner) as submit:
+    with _frozen(), _pool(request, runner) as submit:
         chunks = _chunks(request)
         under_way: set[Future[list[Result]]] = set()
         attempts: dict[Future[list[Result]], int] = {}
-        while len(failed) < FAILURES_MOST:
+        while len(failed) < request.failures:
             while len(under_way) <= request.jobs and (chunk := next(chunks, None)) is not None:
                 future = submit(*chunk)
                 under_way.add(future)
@@ -201,7 +212,7 @@ def simulate(request: Request, progress: Callable[[Outcome], None] = lambda outc
     for seed, digest in again.items():
         if outcome.digests.get(seed, digest) != digest:
             failed.append(_unlike(runner, seed))
-    for result in failed[:FAILURES_MOST]:
+    for result in failed[: request.failures]:
         outcome.failures.append(Failure(result.seed, result.faults, runner.shrink(result)))
     outcome.real_seconds = time.perf_counter() - began
     return outcome
