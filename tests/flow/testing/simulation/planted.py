@@ -84,8 +84,8 @@ def credit_is_lost_when_a_message_is_taken_at_once(patch):
 
     def wrong(self):
         if self.waiting and len(self.waiting) % 2 == 0:
-            message, size, _ = self.waiting.popleft()
-            self.tally.add(size)
+            link, message, size, _ = self.waiting.popleft()
+            self.tally_of(link).add(size)
             return message
         return take_nowait(self)
 
@@ -104,8 +104,8 @@ def mailbox_reorders(patch):
 
 
 def mailbox_does_not_wake_its_reader(patch):
-    def wrong(self, message, size, taken):
-        self.waiting.append((message, size, taken))
+    def wrong(self, link, message, size, taken):
+        self.waiting.append((link, message, size, taken))
 
     patch.setattr(StreamMailbox, "put", wrong)
 
@@ -113,7 +113,7 @@ def mailbox_does_not_wake_its_reader(patch):
 def mailbox_doubles(patch):
     def wrong(self, sequence, message):
         for _ in range(2):
-            self.mailbox.put(message, 0, lambda messages, size: None)
+            self.mailbox.put(self.link.number, message, 0, lambda messages, size: None)
 
     patch.setattr(memory.StreamRoute, "data", wrong)
 
