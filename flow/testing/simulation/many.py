@@ -20,9 +20,8 @@ from flow.graph import load_graph
 from flow.testing.simulation.faults import Fault, Survey, draw_faults
 from flow.testing.simulation.run import Case, Check, Result, simulate_once
 
-# Runs a process is given at once; of them, how many are run twice to see that they are the same.
+# Runs a process is given at once. The first of them is made twice, to see that it is the same.
 _CHUNK = 25
-_TWICE_EVERY = 25
 FAILURES_MOST = 5
 _SURVEY_SEED = 0
 
@@ -55,11 +54,10 @@ class Failure:
 
 @dataclass
 class Outcome:
-    """What came of many runs. Times in seconds; twice: how many were run again and compared."""
+    """What came of many runs. Times in seconds; digests, again: of runs that were made twice, by seed."""
 
     request: Request
     runs: int = 0
-    twice: int = 0
     messages: int = 0
     virtual_seconds: float = 0.0
     real_seconds: float = 0.0
@@ -67,6 +65,8 @@ class Outcome:
     ended: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
     digests: dict[int, str] = field(default_factory=dict)
+    again: dict[int, str] = field(default_factory=dict)
+    interrupted: bool = False
 
     def add(self, result: Result) -> None:
         self.runs += 1
@@ -74,6 +74,10 @@ class Outcome:
         self.virtual_seconds += result.seconds
         self.injected += result.injected
         self.ended[result.outcome.partition(":")[0]] += 1
+
+    def unlike(self) -> list[int]:
+        """Seeds whose two runs were not the same."""
+        return [seed for seed, digest in self.again.items() if self.digests.get(seed, digest) != digest]
 
 
 class Runner:
@@ -133,6 +137,9 @@ def _load_check(name: str | None) -> Check | None:
     return check
 
 
+Submit = Callable[[Sequence[int], int], "Future[list[Result]]"]
+"""Runs seeds, the first time (0) or the second (1), in some process."""
+
 _runner: Runner | None = None
 
 
@@ -158,7 +165,7 @@ def _chunk(seeds: Sequence[int], attempt: int) -> list[Result]:
 
 
 @contextmanager
-def _pool(request: Request, runner: Runner) -> Iterator[Callable[[Sequence[int], int], Future[list[Result]]]]:
+def _pool(request: Request, runner: Runner) -> Iterator[Submit]:
     """Something that runs chunks: other processes, or this one."""
     if request.jobs == 1:
 
@@ -185,37 +192,43 @@ def simulate(request: Request, progress: Callable[[Outcome], None] = lambda outc
     began = time.perf_counter()
     runner = Runner(request)
     outcome = Outcome(request)
-    again: dict[int, str] = {}
-    failed: list[Result] = []
     if runner.first.violations:  # what goes wrong with nothing injected would go wrong in all of them
         outcome.add(runner.first)
         outcome.failures.append(Failure(_SURVEY_SEED, (), runner.first))
         return outcome
+    failed: list[Result] = []
     with _frozen(), _pool(request, runner) as submit:
-        chunks = _chunks(request)
-        under_way: set[Future[list[Result]]] = set()
-        attempts: dict[Future[list[Result]], int] = {}
-        while len(failed) < request.failures:
-            while len(under_way) <= request.jobs and (chunk := next(chunks, None)) is not None:
-                future = submit(*chunk)
-                under_way.add(future)
-                attempts[future] = chunk[1]
-            if not under_way:
-                break
-            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            for future in done:
-                _take(outcome, future.result(), attempts.pop(future), again, failed)
-            outcome.real_seconds = time.perf_counter() - began
-            progress(outcome)
-        for future in under_way:
-            future.cancel()
-    for seed, digest in again.items():
-        if outcome.digests.get(seed, digest) != digest:
+        try:
+            for result, attempt in _results(request, submit):
+                _take(outcome, result, attempt, failed)
+                outcome.real_seconds = time.perf_counter() - began
+                progress(outcome)
+                if len(failed) >= request.failures:
+                    break
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+        for seed in outcome.unlike():
             failed.append(_unlike(runner, seed))
-    for result in failed[: request.failures]:
-        outcome.failures.append(Failure(result.seed, result.faults, runner.shrink(result)))
+        for result in failed[: request.failures]:
+            outcome.failures.append(Failure(result.seed, result.faults, runner.shrink(result)))
     outcome.real_seconds = time.perf_counter() - began
     return outcome
+
+
+def _results(request: Request, submit: Submit) -> Iterator[tuple[Result, int]]:
+    """Each result, with the attempt that it is, in the order in which they come."""
+    chunks = _chunks(request)
+    under_way: dict[Future[list[Result]], int] = {}
+    while True:
+        while len(under_way) <= request.jobs and (chunk := next(chunks, None)) is not None:
+            under_way[submit(*chunk)] = chunk[1]
+        if not under_way:
+            return
+        done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+        for future in done:
+            attempt = under_way.pop(future)
+            for result in future.result():
+                yield result, attempt
 
 
 def _chunks(request: Request) -> Iterator[tuple[Sequence[int], int]]:
@@ -230,17 +243,15 @@ def _chunks(request: Request) -> Iterator[tuple[Sequence[int], int]]:
         yield [before], 1
 
 
-def _take(outcome: Outcome, results: list[Result], attempt: int, again: dict[int, str], failed: list[Result]) -> None:
-    for result in results:
-        if attempt:
-            outcome.twice += 1
-            again[result.seed] = result.digest
-            continue
-        outcome.add(result)
-        if (result.seed - outcome.request.seed) % _TWICE_EVERY == 0:
-            outcome.digests[result.seed] = result.digest
-        if result.violations:
-            failed.append(result)
+def _take(outcome: Outcome, result: Result, attempt: int, failed: list[Result]) -> None:
+    if attempt:
+        outcome.again[result.seed] = result.digest
+        return
+    outcome.add(result)
+    if (result.seed - outcome.request.seed) % _CHUNK == 0:
+        outcome.digests[result.seed] = result.digest
+    if result.violations:
+        failed.append(result)
 
 
 def _unlike(runner: Runner, seed: int) -> Result:
