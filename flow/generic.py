@@ -101,9 +101,10 @@ class _Solver:
     problems: dict[str, str] = field(default_factory=dict)
 
     def run(self, generic: set[str]) -> None:
-        """Until nothing more follows: first from what arrives, then from what nodes say, last from receivers."""
+        """Until nothing more follows: from settings, from what arrives, from what nodes say, last from receivers."""
         forward = list(self.ways)
         backward = [(to, frm) for frm, to in self.ways]
+        self._ask(generic)  # what a node takes by its settings alone: what arrives has to fit that
         while self._follow(forward) or self._ask(generic) or self._follow(backward):
             pass
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from flow import In, Message, Out, Range, Saved, node
+from flow.kept import Kept
 from nodes.stream import stacking
-from nodes.stream.kept import Kept
 
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)

@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import trio
 
 from flow import In, Live, Message, Out, Range, Saved, node
-from nodes.stream.kept import Kept
+from flow.kept import Kept
 
 M = TypeVar("M", bound=Message)
 

@@ -17,8 +17,8 @@ import trio
 
 from flow import In, Message, Out, Saved, node
 from flow.errors import SettingError
-from nodes.stream.fields import require_field
-from nodes.stream.kept import Kept
+from flow.kept import Kept
+from nodes.fields import require_field
 
 M = TypeVar("M", bound=Message)
 

@@ -14,7 +14,7 @@ from typing import Annotated, TypeVar
 import numpy as np
 
 from flow import Context, In, Message, Out, Range, Saved, node
-from nodes.stream.kept import Kept
+from flow.kept import Kept
 
 M = TypeVar("M", bound=Message)
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from flow import In, Message, Out, Saved, node
 from flow.errors import SettingError
+from flow.kept import Kept
 from flow.message import Field
-from nodes.stream.fields import require_field
-from nodes.stream.kept import Kept
+from nodes.fields import require_field
 
 M = TypeVar("M", bound=Message)
 _TRUTH = {"true": True, "false": False}

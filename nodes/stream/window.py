@@ -18,9 +18,9 @@ import numpy as np
 from flow import In, Message, Out, Range, Saved, node
 from flow.errors import MessageError, SettingError
 from flow.generic import derived
+from flow.kept import Kept
 from flow.message import Dim
 from nodes.stream import stacking
-from nodes.stream.kept import Kept
 
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)

@@ -16,8 +16,8 @@ import trio
 from flow import Context, In, Message, Out, Saved, node
 from flow.errors import MessageError, SettingError
 from flow.generic import derived
+from flow.kept import Kept
 from flow.message import Dim, Field
-from nodes.stream.kept import Kept
 
 L = TypeVar("L", bound=Message)
 R = TypeVar("R", bound=Message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
-from flow import Message
+from flow.message import Message
 
 M = TypeVar("M", bound=Message)
 
