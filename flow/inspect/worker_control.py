@@ -103,7 +103,7 @@ class WorkerControl:
         most = min(max(asked(request, "count", int, 3), 1), 100)
         size = min(max(asked(request, "most_bytes", int, SAMPLE_BYTES), 0), SAMPLE_BYTES_MAX) // most
         if isinstance(mailbox, StreamMailbox):
-            waiting = [each[0] for each in itertools.islice(mailbox.waiting, most)]
+            waiting = [each[1] for each in itertools.islice(mailbox.waiting, most)]
             depth = len(mailbox.waiting)
         elif isinstance(mailbox, QuestionMailbox):
             waiting = [each.question for each in itertools.islice(mailbox.gathering.waiting, most)]

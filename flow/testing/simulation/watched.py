@@ -139,10 +139,9 @@ class WatchedStreamMailbox(StreamMailbox):
     journal: Journal
     life: Life
 
-    def put(self, message: Message, size: int, taken: Taken) -> None:
+    def put(self, link: int, message: Message, size: int, taken: Taken) -> None:
         journal = self.journal
-        coming = journal.arriving
-        passage = journal.arrived(self.life, coming.link.number if coming is not None else -1, message)
+        passage = journal.arrived(self.life, link, message)
         if passage is not None:
             record = journal.records[passage.link.number]
             journal.in_order(record, passage)
@@ -154,7 +153,7 @@ class WatchedStreamMailbox(StreamMailbox):
                     "over its bound", f"{record.plan.edge}: {waiting} wait, credit is {record.plan.credit}"
                 )
             taken = _Settling(journal, self.life, passage, self, taken)
-        super().put(message, size, taken)
+        super().put(link, message, size, taken)
 
 
 @dataclass(kw_only=True)
