@@ -85,7 +85,7 @@ class Worker:
 
     async def run(self) -> None:
         self.line = Line(self.control)
-        hub = Hub(self.name, self.epoch, self._warn)
+        hub = Hub(self.name, self.epoch, self._warn, through_memory=True)
         inbox = self.directory.sockets / f"{self.name}.{self.epoch}"
         hub.bind(inbox)
         self.hub = hub

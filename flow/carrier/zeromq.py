@@ -23,6 +23,7 @@ import trio
 import zmq
 
 from flow import wire
+from flow.carrier import shared
 from flow.carrier.peer import TRIPWIRE, Peer, descriptor_of, events
 from flow.errors import WireError
 from flow.links import CallLink, NewestLink, StreamLink
@@ -71,12 +72,13 @@ class Hub:
     """All that a worker says to others and hears from them.
 
     malformed: messages dropped because they were none; lost: sequence numbers that never came; stale: messages of
-    a peer's earlier incarnation.
+    a peer's earlier incarnation. through_memory: whether to speak to workers of this host through shared memory.
     """
 
     worker: str
     epoch: int
     log: _Log
+    through_memory: bool = False
     malformed: int = 0
     lost: int = 0
     stale: int = 0
@@ -87,6 +89,7 @@ class Hub:
     def __post_init__(self) -> None:
         self._holding = False
         self._held = trio.lowlevel.ParkingLot()
+        self._intake = shared.Intake(self._receive, self._malformed) if self.through_memory else None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._inbox = self._context.socket(zmq.PULL)
         self._inbox.setsockopt(zmq.RCVHWM, TRIPWIRE)
@@ -98,11 +101,16 @@ class Hub:
         if path.exists():
             raise FileExistsError(f"{path}: another worker listens there")
         self._inbox.bind(f"ipc://{path}")
+        if self._intake is not None:
+            self._intake.bind(path)
 
     def peer(self, worker: str) -> Peer:
         if worker not in self.peers:
-            self.peers[worker] = Peer(self._context, worker)
+            self.peers[worker] = Peer(self._context, worker, self._way)
         return self.peers[worker]
+
+    def _way(self, path: Path) -> shared.MemoryWay | None:
+        return shared.open_way(path, self.worker, self.epoch) if self.through_memory else None
 
     async def run(self) -> None:
         """Receive and send until cancelled."""
@@ -110,6 +118,8 @@ class Hub:
             for peer in self.peers.values():
                 nursery.start_soon(peer.run)
             nursery.start_soon(self._return_held_credit)
+            if self._intake is not None:
+                nursery.start_soon(self._intake.run)
             await self._pump()
 
     async def _pump(self) -> None:
@@ -131,17 +141,19 @@ class Hub:
                 # Nothing waited when it was asked last, and nobody else touches the socket: the edge is still to come.
                 await trio.lowlevel.wait_readable(descriptor)
 
-    def _receive(self, frames: list[zmq.Frame]) -> None:
-        buffers = [frame.buffer for frame in frames]
+    def _receive(self, frames: wire.Frames) -> None:
         try:
-            self._deliver(wire.decode(buffers, self._schema))
+            self._deliver(wire.decode(frames, self._schema))
         except WireError as error:
-            self.malformed += 1
-            refused = wire.head(buffers)
+            refused = wire.head(frames)
             if refused is not None:
                 self._refuse(refused)
-            if self.malformed <= 100:  # a stranger who says the same for ever must not fill the disk
-                self.log(f"dropped a message of {sum(map(len, frames))} bytes: {error}")
+            self._malformed(f"dropped a message of {sum(map(len, frames))} bytes: {error}")
+
+    def _malformed(self, text: str) -> None:
+        self.malformed += 1
+        if self.malformed <= 100:  # a stranger who says the same for ever must not fill the disk
+            self.log(text)
 
     def _refuse(self, refused: Envelope) -> None:
         """Let nobody wait for a message that is not what its link carries: it counts as dropped, or as failed."""
@@ -302,16 +314,20 @@ class Hub:
         """Close the sockets; what ZeroMQ still holds is sent for at most two seconds."""
         for peer in self.peers.values():
             peer.disconnect()
+        if self._intake is not None:
+            self._intake.close()
         trio.lowlevel.notify_closing(descriptor_of(self._inbox))
         self._inbox.close()
         self._context.term()
 
 
-def _parts(inbox: zmq.Socket[bytes]) -> list[zmq.Frame]:
+def _parts(inbox: zmq.Socket[bytes]) -> wire.Frames:
     """The frames of the next message. Raises `zmq.Again` when there is none."""
-    frames = [inbox.recv(zmq.NOBLOCK, copy=False)]
-    while frames[-1].more:
-        frames.append(inbox.recv(zmq.NOBLOCK, copy=False))
+    frame = inbox.recv(zmq.NOBLOCK, copy=False)
+    frames = [frame.buffer]
+    while frame.more:
+        frame = inbox.recv(zmq.NOBLOCK, copy=False)
+        frames.append(frame.buffer)
     return frames
 
 
