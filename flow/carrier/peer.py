@@ -57,7 +57,8 @@ class Peer:
 
     def connect(self, path: Path, epoch: int) -> None:
         """Send to this incarnation of the worker from now on; what waited for the one before it is dropped."""
-        self.disconnect()
+        if self._way is not None:  # what waits for the first incarnation has not been sent to any
+            self.disconnect()
         self._way, self.epoch = self._through_memory(path) or SocketWay(self._context, path), epoch
         self._outbox.extend(frames for early, frames in self._early if early == epoch)
         self._early.clear()
