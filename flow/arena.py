@@ -29,12 +29,10 @@ class Arena:
     def take(self, size: int) -> int | None:
         """Where `size` bytes may be put from now on; None if there is no such stretch."""
         size = rounded(size)
-        for index, room in enumerate(self._sizes):
-            if room >= size:
-                break
-        else:
+        index = next((index for index, room in enumerate(self._sizes) if room >= size), None)
+        if index is None:
             return None
-        start = self._starts[index]
+        start, room = self._starts[index], self._sizes[index]
         if room == size:
             del self._starts[index], self._sizes[index]
         else:

@@ -127,13 +127,9 @@ class Writer(_End):
         """Send a message, unless there is no room for it now."""
         if len(frames) == 1:
             size = len(frames[0])
-            if size < LENT_MIN:
-                return self._copy(frames[0], size)
-            return self._lend(frames, size)
-        size = sum(map(len, frames))
-        if size >= LENT_MIN:
-            return self._lend(frames, size)
-        return self._put(_COPIED, [len(frame) for frame in frames], frames)
+            return self._copy(frames[0], size) if size < LENT_MIN else self._lend(frames)
+        lengths = [len(frame) for frame in frames]
+        return self._put(_COPIED, lengths, frames) if sum(lengths) < LENT_MIN else self._lend(frames)
 
     def begin_parts(self, frames: Frames) -> bool:
         """Say that a message follows in parts. False if there is no room to say so."""
@@ -181,8 +177,9 @@ class Writer(_End):
         self._publish(whole)
         return True
 
-    def _lend(self, frames: Frames, size: int) -> bool:
-        room = sum(_up(len(frame), ALIGNMENT) for frame in frames) if len(frames) > 1 else size
+    def _lend(self, frames: Frames) -> bool:
+        lengths = [len(frame) for frame in frames]
+        room = sum([_up(length, ALIGNMENT) for length in lengths])
         self._take_back()
         place = self._arena.take(room)
         if place is None or not self._free:
@@ -191,11 +188,11 @@ class Writer(_End):
             return False
         slot = self._free.pop()
         memory, at = self._memory, _ARENA_AT + place
-        for frame in frames:
-            memory[at : at + len(frame)] = frame
-            at += _up(len(frame), ALIGNMENT)
+        for frame, length in zip(frames, lengths, strict=True):
+            memory[at : at + length] = frame
+            at += _up(length, ALIGNMENT)
         self._slots[slot] = 1
-        if not self._put(_LENT, [len(frame) for frame in frames], [], slot, place):
+        if not self._put(_LENT, lengths, [], slot, place):
             self._free.append(slot)
             self._arena.give_back(place, room)
             return False
@@ -328,12 +325,12 @@ class Reader(_End):
 
     def _borrow(self, slot: int, place: int, lengths: tuple[int, ...]) -> Frames:
         """Views of a block of the arena."""
-        size = sum(_up(length, ALIGNMENT) for length in lengths) if len(lengths) > 1 else lengths[0]
+        size = sum([_up(length, ALIGNMENT) for length in lengths])
         if slot >= SLOTS or place % ALIGNMENT or place + size > ARENA or not self._slots[slot]:
             raise WireError(f"a block of {size} bytes at {place} of {ARENA} in slot {slot}")
         block = _Block.__new__(_Block, (size,), np.uint8, self._memory, _ARENA_AT + place)
         block.slots, block.slot = self._slots, slot
-        return _cut(memoryview(block), lengths, ALIGNMENT)
+        return _cut(block.data, lengths, ALIGNMENT)
 
     def _add_part(self, part: memoryview) -> Frames | None:
         whole = self._whole
@@ -344,11 +341,11 @@ class Reader(_End):
         if self._filled < len(whole):
             return None
         self._whole = None
-        return _cut(memoryview(whole), self._lengths, 1)
+        return _cut(whole.data, self._lengths, 1)
 
 
 def _up(size: int, multiple: int) -> int:
-    return (size + multiple - 1) // multiple * multiple
+    return (size + multiple - 1) & -multiple  # of powers of two
 
 
 def _cut(raw: Any, lengths: tuple[int, ...], alignment: int) -> Frames:

@@ -1,4 +1,4 @@
-"""What an edge means does not depend on what carries it: one suite, inside a worker, over ZeroMQ and through shared memory."""
+"""What an edge means does not depend on what carries it: one suite: in a worker, over ZeroMQ, by memory."""
 
 from __future__ import annotations
 
