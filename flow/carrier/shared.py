@@ -31,6 +31,10 @@ from flow.wire import Frames
 FORMAT = 1
 # A burst is read in pieces, so that one busy peer cannot keep the loop from everyone else.
 BURST = 64
+# How often the loop turns before it sleeps for want of messages. A turn is 4 us; being woken costs both ends tens of
+# them, and those who ask and answer in turn most often have something within a few turns. `tools.bench.serve` says 47 k
+# observations/s without, 86 k with 2, 96 k with 4, 102 k with 10.
+LOOKS = 4
 HELLO_MAX = 1024
 HELLO_S = 5.0
 
@@ -172,11 +176,15 @@ class Intake:
         self._incoming[incoming.worker] = incoming
 
     async def _read(self, incoming: Incoming) -> None:
+        looks = LOOKS
         while True:
-            if self._drain(incoming) == BURST:
+            read = self._drain(incoming)
+            if read or looks:
+                looks = LOOKS if read else looks - 1
                 await trio.lowlevel.checkpoint()
             elif incoming.reader.doze():
                 await _rung(incoming.reader.bell)
+                looks = LOOKS
 
     def _drain(self, incoming: Incoming) -> int:
         try:
