@@ -1,9 +1,9 @@
 """Memory that one worker writes and another of the same host reads: records in a ring, and an arena for what is large.
 
-    0        4 KiB     8 KiB            1 MiB + 8 KiB                      ARENA more
-    │ words   │ slots   │ ring of records │ arena: blocks of large messages │
-      head, tail          header, lengths   lent to the receiver, who marks their slot when no view is left
-      and who sleeps      and small bytes
+    │ words          │ slots           │ ring: records              │ arena: blocks                       │
+      4 KiB            4 KiB             1 MiB                        64 MiB, of which few pages are touched
+      head, tail,      which blocks      what a message is, and its   lent to the receiver, who marks their
+      who sleeps       are lent          bytes where they are few     slot when no view of them is left
 
 A message below LENT_MIN bytes is copied into the ring and out of it. A larger one is copied into a block of the arena,
 once, and its receiver gets views of that block; when the last is gone its slot says so, and the sender uses the block
@@ -27,6 +27,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -38,13 +39,17 @@ from flow.wire import FRAMES_MAX, Frames
 
 RING = 1 << 20
 ARENA = 64 << 20
-SLOTS = 4096
-_SLOTS_AT, _RING_AT = 4096, 4096 + SLOTS
+# Messages from so many bytes on are lent. Copying 64 KiB in and out costs 8 us and lending it 11, at 160 KiB they cost
+# the same; but small messages sweep through the ring, and large ones use the same place again and again, which is in
+# the cache: `tools.bench.serve` (110 KiB a message) says 103 k observations/s with 64 KiB here, 54-77 k with 128.
+LENT_MIN = 64 * 1024
+# As many as blocks can be: none is smaller.
+SLOTS = ARENA // LENT_MIN
+_SLOTS_AT, _RING_AT = 4096, 8192
 _ARENA_AT = _RING_AT + RING
 SIZE = _ARENA_AT + ARENA
-# Messages from so many bytes on are lent. Measured with tools.bench.edges: below, copying out costs less than
-# watching over a view.
-LENT_MIN = 32 * 1024
+# How many lent blocks are looked at for each that is lent: those who hold many must not make sending slow.
+TAKE_BACK = 8
 PART_MAX = 128 * 1024
 WHOLE_MAX = 1 << 32
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -89,10 +94,12 @@ def make() -> int:
     return descriptor
 
 
-def trusted(descriptor: int) -> bool:
-    """Whether memory from another process is what it should be, and will stay so."""
+def trusted(memory: int, *bells: int) -> bool:
+    """Whether memory and bells from another process are what they should be, and will stay so."""
     try:
-        return os.fstat(descriptor).st_size == SIZE and fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & SEALS == SEALS
+        sealed = fcntl.fcntl(memory, fcntl.F_GET_SEALS) & SEALS == SEALS
+        kinds = [os.readlink(f"/proc/self/fd/{bell}") for bell in bells]
+        return sealed and os.fstat(memory).st_size == SIZE and kinds == ["anon_inode:[eventfd]"] * len(bells)
     except OSError:
         return False
 
@@ -105,7 +112,7 @@ class _End:
         self.bell, self.room = bell, room
         self._memory = memoryview(mapped)
         self._words: memoryview[int] = self._memory[:_SLOTS_AT].cast("Q")
-        self._slots = self._memory[_SLOTS_AT:_RING_AT]
+        self._slots = self._memory[_SLOTS_AT : _SLOTS_AT + SLOTS]
 
     def close(self) -> None:
         """Close the bells. The memory stays as long as there are views of it."""
@@ -180,12 +187,13 @@ class Writer(_End):
     def _lend(self, frames: Frames) -> bool:
         lengths = [len(frame) for frame in frames]
         room = sum([_up(length, ALIGNMENT) for length in lengths])
-        self._take_back()
+        self._take_back(TAKE_BACK)
         place = self._arena.take(room)
-        if place is None or not self._free:
-            if place is not None:
-                self._arena.give_back(place, room)
-            return False
+        if place is None:
+            self._take_back(SLOTS)
+            place = self._arena.take(room)
+            if place is None:
+                return False
         slot = self._free.pop()
         memory, at = self._memory, _ARENA_AT + place
         for frame, length in zip(frames, lengths, strict=True):
@@ -199,17 +207,21 @@ class Writer(_End):
         self._lent[slot] = (place, room)
         return True
 
-    def _take_back(self) -> None:
-        """Free the blocks that the receiver has no views of any more."""
-        slots = self._slots
-        for slot in [slot for slot in self._lent if not slots[slot]]:
-            self._arena.give_back(*self._lent.pop(slot))
-            self._free.append(slot)
+    def _take_back(self, most: int) -> None:
+        """Free blocks that the receiver has no views of any more, of the `most` not looked at for longest."""
+        slots, lent = self._slots, self._lent
+        for slot in list(islice(lent, most)):
+            block = lent.pop(slot)
+            if slots[slot]:
+                lent[slot] = block  # last in line
+            else:
+                self._arena.give_back(*block)
+                self._free.append(slot)
 
     @property
     def lent(self) -> int:
         """How many blocks the receiver holds views of, or has not read yet."""
-        self._take_back()
+        self._take_back(SLOTS)
         return len(self._lent)
 
     def _place(self, size: int) -> int:

@@ -16,6 +16,7 @@ import array
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,10 +32,11 @@ from flow.wire import Frames
 FORMAT = 1
 # A burst is read in pieces, so that one busy peer cannot keep the loop from everyone else.
 BURST = 64
-# How often the loop turns before it sleeps for want of messages. A turn is 4 us; being woken costs both ends tens of
-# them, and those who ask and answer in turn most often have something within a few turns. `tools.bench.serve` says 47 k
-# observations/s without, 86 k with 2, 96 k with 4, 102 k with 10.
-LOOKS = 4
+# How often an empty ring is looked at again before this end sleeps: often while sleeps turn out short, as among those
+# who ask and answer in turn. A look is a turn of the loop, 4 us; falling asleep and being woken costs tens of that, at
+# both ends. (`tools.bench.serve`: 47 k observations/s without looking again, 103 k with it.)
+LOOKS_FEW, LOOKS_MANY = 2, 16
+SHORT_S = 150e-6
 HELLO_MAX = 1024
 HELLO_S = 5.0
 
@@ -118,10 +120,13 @@ class Incoming:
 class Intake:
     """Takes in the memory of other workers and reads it.
 
-    receive: given the frames of each message. refused: told of what was no message.
+    knows: whether there is such a worker. receive: given the frames of each message. refused: told of what was none.
     """
 
-    def __init__(self, receive: Callable[[Frames], None], refused: Callable[[str], None]) -> None:
+    def __init__(
+        self, knows: Callable[[str], bool], receive: Callable[[Frames], None], refused: Callable[[str], None]
+    ) -> None:
+        self._knows = knows
         self._receive = receive
         self._refused = refused
         self._incoming: dict[str, Incoming] = {}
@@ -146,11 +151,13 @@ class Intake:
         """Hear who connected and map the memory that came; a stranger is counted and forgotten."""
         raw, descriptors = b"", array.array("i")
         with line, trio.move_on_after(HELLO_S):
-            raw, rights, _, _ = await line.recvmsg(HELLO_MAX, socket.CMSG_LEN(12), socket.MSG_CMSG_CLOEXEC)
+            raw, rights, flags, _ = await line.recvmsg(HELLO_MAX, socket.CMSG_LEN(12), socket.MSG_CMSG_CLOEXEC)
             for _, _, data in rights:
                 descriptors.frombytes(data[: len(data) // 4 * 4])
+            if flags & socket.MSG_CTRUNC:  # more came than memory and bells
+                raw = b""
         incoming = _hello(raw, list(descriptors))
-        if incoming is None:
+        if incoming is None or not self._knows(incoming.worker):
             for descriptor in descriptors:
                 os.close(descriptor)
             self._refused("dropped a peer's memory: it is none, or its peer did not say who it is")
@@ -176,15 +183,16 @@ class Intake:
         self._incoming[incoming.worker] = incoming
 
     async def _read(self, incoming: Incoming) -> None:
-        looks = LOOKS
+        looks = most = LOOKS_FEW
         while True:
             read = self._drain(incoming)
             if read or looks:
-                looks = LOOKS if read else looks - 1
+                looks = most if read else looks - 1
                 await trio.lowlevel.checkpoint()
             elif incoming.reader.doze():
+                began = time.perf_counter()
                 await _rung(incoming.reader.bell)
-                looks = LOOKS
+                looks = most = LOOKS_MANY if time.perf_counter() - began < SHORT_S else LOOKS_FEW
 
     def _drain(self, incoming: Incoming) -> int:
         try:
@@ -198,6 +206,7 @@ class Intake:
         if self._door is not None:
             self._door.close()
             self._door = None
+        self._incoming.clear()
 
 
 def _hello(raw: bytes, descriptors: list[int]) -> Incoming | None:
@@ -208,7 +217,7 @@ def _hello(raw: bytes, descriptors: list[int]) -> Incoming | None:
         return None
     if version != FORMAT or type(worker) is not str or type(epoch) is not int:
         return None
-    if len(descriptors) != 3 or not ring.trusted(descriptors[0]):
+    if len(descriptors) != 3 or not ring.trusted(*descriptors):
         return None
     for bell in descriptors[1:]:
         os.set_blocking(bell, False)

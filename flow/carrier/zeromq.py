@@ -89,7 +89,9 @@ class Hub:
     def __post_init__(self) -> None:
         self._holding = False
         self._held = trio.lowlevel.ParkingLot()
-        self._intake = shared.Intake(self._receive, self._malformed) if self.through_memory else None
+        self._intake = (
+            shared.Intake(self.peers.__contains__, self._receive, self._malformed) if self.through_memory else None
+        )
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._inbox = self._context.socket(zmq.PULL)
         self._inbox.setsockopt(zmq.RCVHWM, TRIPWIRE)
