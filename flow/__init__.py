@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flow.computing import compute as compute
     from flow.context import Context as Context
     from flow.context import Live as Live
+    from flow.graph.build import Graph as Graph
     from flow.message import Array as Array
     from flow.message import Message as Message
     from flow.message import Tensor as Tensor
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from flow.ports import Out as Out
     from flow.ports import Publish as Publish
     from flow.ports import Serve as Serve
+    from flow.promises import Promises as Promises
     from flow.saved import Saved as Saved
     from flow.setting import Names as Names
     from flow.setting import Range as Range
@@ -32,6 +34,7 @@ _PLACES = {
     "Array": "flow.message",
     "Call": "flow.ports",
     "Context": "flow.context",
+    "Graph": "flow.graph.build",
     "In": "flow.ports",
     "Latest": "flow.ports",
     "Live": "flow.context",
@@ -39,6 +42,7 @@ _PLACES = {
     "Names": "flow.setting",
     "NodeType": "flow.node_type",
     "Out": "flow.ports",
+    "Promises": "flow.promises",
     "Publish": "flow.ports",
     "Range": "flow.setting",
     "Saved": "flow.saved",

@@ -15,11 +15,13 @@ import trio
 from flow.carrier import memory
 from flow.carrier.zeromq import Hub, Received, Route, Sent
 from flow.credit import Window
+from flow.handling import Handling
 from flow.links import CallLink, Link, NewestLink, StreamLink
 from flow.mailbox import Mailbox, NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.node_type import NodeType, Port
+from flow.occupancy import Doing, Occupancy
 from flow.plan import CALL, STREAM, LinkPlan, NodePlan, Plan
-from flow.ports import Call, In, Latest, Out, PortSpec, Publish, Rest, Serve
+from flow.ports import Call, In, Latest, Measures, Out, PortSpec, Publish, Rest, Serve
 from flow.stats import Page
 from flow.tally import Tally
 from flow.wire import Schema
@@ -43,6 +45,7 @@ class Assembly:
     mailboxes: dict[End, Mailbox] = field(default_factory=dict)
     sending: dict[End, list[tuple[int, Link]]] = field(default_factory=lambda: defaultdict(list))
     tallies: dict[tuple[End, str], Tally] = field(default_factory=dict)
+    _occupancies: dict[str, Occupancy] = field(default_factory=dict)
     credit_came: dict[End, trio.lowlevel.ParkingLot] = field(
         default_factory=lambda: defaultdict(trio.lowlevel.ParkingLot)
     )
@@ -54,6 +57,9 @@ class Assembly:
             if self._is_here(link.receiver) and link.receiver not in self.mailboxes:
                 feeders = sum(other.receiver == link.receiver for other in links)
                 self.mailboxes[link.receiver] = self._mailbox(link, feeders)
+            if self._is_here(link.receiver):
+                name = f"edge.{link.edge}.received"
+                self.mailboxes[link.receiver].tallies[link.number] = self._tally(link.receiver, name)
         for link in links:
             if self._is_here(link.sender):
                 self._begin(link)
@@ -69,31 +75,57 @@ class Assembly:
             return StreamMailbox(feeders, tally)
         return QuestionMailbox(feeders, tally) if link.kind == CALL else NewestMailbox(feeders, tally)
 
-    def _tally(self, end: End, name: str) -> Tally:
+    def _tally(self, end: End, name: str, why: Doing = "starved") -> Tally:
         if (end, name) not in self.tallies:
-            self.tallies[end, name] = Tally.on(self.pages[f"{end[0]}-{end[1]}"], name)
+            key = f"{end[0]}-{end[1]}"
+            self.tallies[end, name] = Tally.on(self.pages[key], name, why, self.occupancy(key))
         return self.tallies[end, name]
+
+    def occupancy(self, key: str) -> Occupancy:
+        """Where the time of a node hosted here is accounted."""
+        if key not in self._occupancies:
+            self._occupancies[key] = Occupancy(self.pages[key])
+        return self._occupancies[key]
+
+    def settle(self) -> None:
+        """Account all waits under way until now."""
+        for occupancy in self._occupancies.values():
+            occupancy.settle()
+        for tally in self.tallies.values():
+            tally.waiting.settle()
 
     def _begin(self, plan: LinkPlan) -> None:
         """The sending end of a link."""
-        tally = self._tally(plan.sender, f"edge.{plan.edge}.sent")
+        name = f"edge.{plan.edge}.sent"
+        tally = self._tally(plan.sender, name, "blocked" if plan.kind == STREAM else "starved")
+        if (page := self.pages.get(f"{plan.sender[0]}-{plan.sender[1]}")) is not None:
+            self._say_kind(page, name, plan, tally)
         here = self._is_here(plan.receiver)
         peer = self.hub.peer(self.plan.worker_of(*plan.receiver[:2])) if not here else None
         route: Any = Route(self.hub, peer, plan.number) if peer is not None else self._memory_route(plan)
-        link: Link
-        if plan.kind == STREAM:
-            window = Window(plan.credit, plan.credit_bytes)
-            link = StreamLink(plan.number, window, route, tally, self.credit_came[plan.sender])
-        elif plan.kind == CALL:
-            link = CallLink(plan.number, plan.credit, route, tally)
-        else:
-            link = NewestLink(plan.number, route, tally)
+        link = self._link(plan, route, tally)
         if peer is None:
             route.link = link
         else:
             answers = self._schema(plan.sender, 1) if plan.kind == CALL else None
             self.hub.sent[plan.number] = Sent(peer, link, answers)
         self.sending[plan.sender].append((plan.group, link))
+
+    def _link(self, plan: LinkPlan, route: Any, tally: Tally) -> Link:
+        if plan.kind == STREAM:
+            window = Window(plan.credit, plan.credit_bytes)
+            return StreamLink(plan.number, window, route, tally, self.credit_came[plan.sender])
+        if plan.kind == CALL:
+            return CallLink(plan.number, plan.credit, route, tally)
+        return NewestLink(plan.number, route, tally)
+
+    def _say_kind(self, page: Page, name: str, plan: LinkPlan, tally: Tally) -> None:
+        """What tells a reader of the page what kind of edge it is: a stream has credit, a call has answers."""
+        if plan.kind == STREAM:
+            mine = (link for link in self.plan.links if (link.sender, link.edge) == (plan.sender, plan.edge))
+            page.gauge(f"{name}_credit").set(sum(link.credit for link in mine))
+        elif plan.kind == CALL:
+            tally.answered = page.counter(f"{name}_answered")
 
     def _memory_route(self, plan: LinkPlan) -> Any:
         mailbox: Any = self.mailboxes[plan.receiver]
@@ -121,7 +153,8 @@ class Assembly:
     def _port(self, node: NodePlan, port: Port, rest: Rest) -> Any:
         end = (node.name, node.replica, port.name)
         sizes = self.types[node.name].port_sizes(port.name, self.settings[node.name])
-        spec = PortSpec(node.name, port.name, port.messages, sizes, self.plan.checked, rest)
+        measures = self._measures(node, port)
+        spec = PortSpec(node.name, port.name, port.messages, sizes, self.plan.checked, rest, measures)
         if not port.sends:
             mailbox: Any = self.mailboxes[end]
             return {"In": In, "Serve": Serve, "Latest": Latest}[port.kind](spec, mailbox)
@@ -132,6 +165,25 @@ class Assembly:
                 groups[group].append(link)
             return Out(spec, list(groups.values()), self.credit_came[end])
         return Call(spec, links) if port.kind == "Call" else Publish(spec, links)
+
+    def _measures(self, node: NodePlan, port: Port) -> Measures:
+        page = self.pages.get(node.key)
+        if page is None:
+            return Measures()
+        is_source = not any(each.kind in ("In", "Serve") for each in self.types[node.name].ports.values())
+        paces = port.kind in ("In", "Serve") or (port.kind == "Out" and is_source)
+        name = f"port.{port.name}"
+        return Measures(
+            Handling(page.histogram(f"{name}.handling_us", "us")) if paces else None,
+            page.histogram(f"{name}.answer_us", "us") if port.kind == "Call" else None,
+            page.histogram(f"{name}.batch_rows") if port.kind == "Serve" else None,
+        )
+
+    def messages(self, node: NodePlan, *, sent: bool) -> int:
+        """How many messages a node took, or sent, over all its ports."""
+        suffix = ".sent" if sent else ".received"
+        mine = ((end, name) for end, name in self.tallies if end[:2] == (node.name, node.replica))
+        return sum(self.tallies[end, name].messages.value for end, name in mine if name.endswith(suffix))
 
     def node_failed(self, node: NodePlan) -> None:
         """Whoever waits for an answer of this node is told that there will be none."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flow import disk
 from flow.errors import CheckpointError
 
 KEEP = 2
@@ -60,6 +61,7 @@ def complete(directory: Path, files: list[str], nodes: dict[str, str], counters:
         _sync(directory / name)
     manifest["self"] = _digest(manifest)
     target = directory / MANIFEST
+    disk.about_to("manifest", target)
     target.write_text(json.dumps(manifest, indent=1))
     _sync(target)
     _sync(directory)

@@ -18,6 +18,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import trio
 
+from flow.occupancy import Occupancy
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -72,8 +74,9 @@ class WorkThread:
 class WorkThreads:
     """The threads of one node, made when first used. busy: calls under way, during which it is not at rest."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, occupancy: Occupancy | None = None) -> None:
         self.busy = 0
+        self._occupancy = occupancy
         self._node = node
         self._threads: dict[str, WorkThread] = {}
 
@@ -81,12 +84,17 @@ class WorkThreads:
         worker = self._threads.get(thread)
         if worker is None:
             worker = self._threads[thread] = WorkThread(f"{self._node} {thread}")
-        self.busy += 1
+        self._count(1)
         try:
             return await worker.run(function, *arguments)
         finally:
             # In the step in which the caller goes on, so that nobody takes the node to be at rest in between.
-            self.busy -= 1
+            self._count(-1)
+
+    def _count(self, calls: int) -> None:
+        self.busy += calls
+        if self._occupancy is not None:
+            self._occupancy.compute(calls)
 
     def stop(self) -> None:
         for worker in self._threads.values():

@@ -56,7 +56,9 @@ def _quiet(text: str, level: Level = "info") -> None: ...
 class Context:
     """Who a node is in its run.
 
-    replica: its number among `replicas`. seed: differs from replica to replica, the same in each run of a seed.
+    name: "actor"; "agent.actor" in a graph that another one includes, "actor@trust=0.3" as a copy of a sweep.
+    replica: its number among `replicas`. number: its number among all replicas of all nodes of the graph.
+    seed: differs from replica to replica, the same in each run of a seed.
     directory: a place for files of this node that lasts as long as the run. incarnation: how many starts it has
     had before, in this run directory. log: writes an event to the run's log.
     """
@@ -69,3 +71,4 @@ class Context:
     incarnation: int = 0
     metrics: Metrics = field(default_factory=MetricsInMemory)
     log: Callable[..., None] = _quiet
+    number: int = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import array
 import socket
 import struct
-from typing import Any
+from typing import Any, Protocol
 
 import msgpack
 import trio
@@ -20,6 +20,18 @@ Words = dict[str, Any]
 def pack(words: Words) -> bytes:
     body: bytes = msgpack.packb(words)
     return _LENGTH.pack(len(body)) + body
+
+
+class Speaking(Protocol):
+    """One end of what joins a worker to its supervisor."""
+
+    async def say(self, **words: Any) -> None:
+        """Raises `trio.BrokenResourceError` when the other end is gone."""
+
+    async def hear(self) -> Words | None:
+        """What was said next; None when the other end is gone."""
+
+    def close(self) -> None: ...
 
 
 class Line:

@@ -11,7 +11,6 @@ in C code.
 from __future__ import annotations
 
 import ctypes
-import importlib
 import os
 import select
 import signal
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from flow.control import Words, hear_blocking, say_blocking
+from flow.node_files import import_named
 
 _PR_SET_PDEATHSIG = 1
 
@@ -45,7 +45,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         for module in sys.argv[3:]:
-            importlib.import_module(module)
+            import_named(module)
     except Exception as error:
         say_blocking(line, say="broken", error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
         return
@@ -123,7 +123,9 @@ def _redirect_output(path: Path) -> None:
 def environment() -> dict[str, str]:
     """The environment of a fork server: numeric libraries start no threads of their own, which a fork would lose."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**os.environ, **threads, "PYTHONUNBUFFERED": "1"}
+    # A script's own folder too: what it could import its workers can.
+    path = os.pathsep.join(place for place in sys.path if place)
+    return {**os.environ, **threads, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
 
 
 def command(descriptor: int, modules: list[str]) -> list[str]:

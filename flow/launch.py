@@ -21,6 +21,7 @@ from flow.checkpoints import Checkpoint
 from flow.errors import CheckpointError, MissingError
 from flow.graph.model import Graph, place
 from flow.graph.write import write_graph
+from flow.inspect.supervisor_control import serve_supervisor
 from flow.monitor import Monitor
 from flow.plan import Plan, make_plan
 from flow.progress import Progress
@@ -36,7 +37,15 @@ _SHOW_CURSOR = "\x1b[?25h"
 
 
 def launch(graph: Graph, directory: RunDirectory, *, seed: int, resumed: bool, options: Options | None = None) -> int:
-    """Run a graph to its end. Returns the exit status.
+    """Run a graph to its end, as `run_graph`. Returns the exit status."""
+    outcome = run_graph(graph, directory, seed=seed, resumed=resumed, options=options)
+    return 1 if outcome.how == "failed" else 0
+
+
+def run_graph(
+    graph: Graph, directory: RunDirectory, *, seed: int, resumed: bool, options: Options | None = None
+) -> Outcome:
+    """Run a graph to its end, and show how it goes.
 
     Raises:
       RunError: another process has this run.
@@ -62,12 +71,13 @@ def launch(graph: Graph, directory: RunDirectory, *, seed: int, resumed: bool, o
             supervisor = Supervisor(
                 plan, directory, monitor, graph.until, modules(plan), reporter.put, options or Options(), checkpoint
             )
+            supervisor.beside = serve_supervisor
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)
             reporter.put(outcome.progress)
         _close(graph, directory, outcome, reporter.note)
         monitor.close()
-    return 1 if outcome.how == "failed" else 0
+    return outcome
 
 
 def modules(plan: Plan) -> dict[tuple[str, ...], list[str]]:
@@ -75,7 +85,7 @@ def modules(plan: Plan) -> dict[tuple[str, ...], list[str]]:
     wanted: dict[tuple[str, ...], list[str]] = {}
     for worker in plan.workers:
         names = wanted.setdefault(worker.needs, ["flow.worker", *worker.needs])
-        names += [node.type.partition(":")[0] for node in worker.nodes]
+        names += [node.type.rpartition(":")[0] for node in worker.nodes]
     return {needs: list(dict.fromkeys(names)) for needs, names in wanted.items()}
 
 
@@ -104,7 +114,7 @@ def _close(graph: Graph, directory: RunDirectory, outcome: Outcome, note: str) -
         note = f"{note}\n{directory.about_file}: how the run ended could not be written: {error.strerror}".strip()
     if outcome.progress.curve is not None:
         try:
-            draw_curve(outcome.progress.curve, directory.curve_file, graph.title)
+            draw_curve(outcome.progress.curve, directory.curve_file, graph.title, outcome.progress.copy_curves)
         except (MissingError, OSError) as error:
             note = f"{note}\n{error}".strip()
     if note:

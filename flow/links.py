@@ -112,20 +112,20 @@ class CallLink:
         Raises:
           PeerRestarted: the server was started again before it answered and the question is not repeatable.
         """
-        began = trio.current_time()
-        while len(self.pending) >= self.most:
-            await self._place.park()
-        request, pending = self.requests, Pending(question)
-        self.requests += 1
-        self.pending[request] = pending
-        try:
-            self.route.question(request, question)
-            self.tally.add(size)
-            await pending.done.wait()
-        finally:
-            self.pending.pop(request, None)
-            self._place.unpark()
-            self.tally.waited(trio.current_time() - began)
+        with self.tally.waiting:
+            while len(self.pending) >= self.most:
+                await self._place.park()
+            request, pending = self.requests, Pending(question)
+            self.requests += 1
+            self.pending[request] = pending
+            try:
+                self.route.question(request, question)
+                self.tally.add(size)
+                await pending.done.wait()
+            finally:
+                self.pending.pop(request, None)
+                self._place.unpark()
+                self.tally.answered.add()
         if pending.answer is None:
             raise PeerRestarted(
                 f"the server ended or was restarted before it answered a {type(question).__name__}; if asking twice "

@@ -4,6 +4,7 @@
         samples: Float32[Array, "time"]      an array: dtype, and dimensions that are sizes or names
         rate: int                            a scalar: int, float, bool or str
         weights: dict[str, Float32[Array, "..."]]    a table of arrays by name
+    rate: Annotated[int, Range(1, 192_000)]      bounds, both included; of an array's elements too
 
 A message is a frozen record. Its annotations are jaxtyping's; they are read once, when the class is made, into
 `fields`, which everything else works from: checking, the wire, whether an edge fits, documentation.
@@ -22,12 +23,13 @@ import typing
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, cast, dataclass_transform
 
 import numpy as np
 
 from flow.documentation import field_docs
 from flow.errors import MessageError, NodeTypeError
+from flow.setting import Range
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +80,7 @@ class Field:
 
     kind: "array", "table" (arrays by name) or "scalar". dtypes: those an array may have. any_rank: whether more
     dimensions may follow `dims`. library: "numpy" or "torch", what the node gets. scalar: the Python type of a scalar.
+    bounds: of each number, both included; NaN is out of any.
     """
 
     name: str
@@ -88,11 +91,13 @@ class Field:
     any_rank: bool = False
     library: str = "numpy"
     scalar: type = int
+    bounds: Range | None = None
 
     def __str__(self) -> str:
+        bounds = "" if self.bounds is None else f" {self.bounds}"
         if self.kind == "scalar":
-            return SCALARS[self.scalar]
-        text = f"{_dtypes(self.dtypes)} ({', '.join([*map(str, self.dims), *['...'] * self.any_rank])})"
+            return SCALARS[self.scalar] + bounds
+        text = f"{_dtypes(self.dtypes)} ({', '.join([*map(str, self.dims), *['...'] * self.any_rank])}){bounds}"
         return f"{{name: {text}}}" if self.kind == "table" else text
 
 
@@ -120,7 +125,7 @@ def _dtypes(dtypes: tuple[str, ...]) -> str:
 
 def _read_fields(cls: type[Message]) -> tuple[Field, ...]:
     try:
-        hints = typing.get_type_hints(cls)
+        hints = typing.get_type_hints(cls, include_extras=True)
     except NameError as error:
         raise NodeTypeError(
             f"message {cls.__qualname__}: {error}; import the name at the top of {cls.__module__}, "
@@ -134,6 +139,13 @@ def _read_fields(cls: type[Message]) -> tuple[Field, ...]:
 
 
 def _read_field(owner: str, name: str, hint: Any, doc: str) -> Field:
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, *extras = typing.get_args(hint)
+        bounds = next((extra for extra in extras if isinstance(extra, Range)), None)
+        read = _read_field(owner, name, hint, doc)
+        if bounds is not None and read.kind == "scalar" and read.scalar not in (int, float):
+            raise NodeTypeError(f"message {owner}, field {name}: a {read} has no Range; take it away")
+        return dataclasses.replace(read, bounds=bounds or read.bounds)
     if hint in SCALARS:
         return Field(name, "scalar", doc, scalar=hint)
     if typing.get_origin(hint) is dict:
@@ -199,15 +211,19 @@ def check(message: Message, expected: type[Message], sizes: Sizes) -> None:
                 _check_array(field, f"{field.name}[{key!r}]", array, bound)
         elif type(value) is not field.scalar and not (field.scalar is float and type(value) is int):
             raise MessageError(f"field {field.name}: expected {field}, found {type(value).__name__} {value!r:.60}")
+        elif field.bounds is not None and not field.bounds.holds(cast(float, value)):
+            raise MessageError(f"field {field.name}: expected {field}, found {value!r}")
 
 
 def signature(message: Message) -> object | None:
     """What `check` looks at, to be compared: type, and of each field dtype and shape, or its scalar's type.
 
-    None where there is none: a table, or a field that is no array.
+    None where there is none: a table, a field that is no array, or bounds, which each value is held to.
     """
     parts: list[object] = [type(message)]
     for field in message.fields:
+        if field.bounds is not None:
+            return None
         value = getattr(message, field.name)
         if field.kind == "array":
             if type(value) is not np.ndarray:
@@ -230,6 +246,14 @@ def _check_array(field: Field, name: str, value: Any, bound: dict[str, int]) -> 
     problem = array_problem(field, dtype_name, tuple(shape), bound)
     if problem:
         raise MessageError(f"field {name}: {problem}")
+    if field.bounds is not None and not _within(value, field.bounds):
+        raise MessageError(f"field {name}: expected {field}, found an element that is not")
+
+
+def _within(array: Any, bounds: Range) -> bool:
+    """Whether all elements of an array, numpy's or torch's, lie in a range; NaN does not."""
+    low = bounds.low is None or bool((array >= bounds.low).all())
+    return low and (bounds.high is None or bool((array <= bounds.high).all()))
 
 
 def array_problem(field: Field, dtype: str, shape: tuple[int, ...], bound: dict[str, int]) -> str:
@@ -297,10 +321,11 @@ def shown(field: Field, sizes: Sizes) -> str:
     """A field's dtype and dimensions, each named dimension with its size where that is known."""
     if field.kind == "scalar" or not field.dims:
         return str(field)
+    bounds = "" if field.bounds is None else f" {field.bounds}"
     dims = [
         f"{dim}={size}" if dim.name and (size := dim.resolved(sizes)) is not None else str(dim) for dim in field.dims
     ]
-    return f"{_dtypes(field.dtypes)} ({', '.join([*dims, *['...'] * field.any_rank])})"
+    return f"{_dtypes(field.dtypes)} ({', '.join([*dims, *['...'] * field.any_rank])}){bounds}"
 
 
 def conformed(message: M, wanted: type[M] | None) -> M:

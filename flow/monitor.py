@@ -1,7 +1,8 @@
 """Read all pages of a run and say how it stands; the same from the supervisor and from any other process.
 
 Metrics of one name are one metric, whoever counts: totals and counts add up, gauges are averaged, series are
-merged by time. Names that begin with "edge.", "port." or "_" are the runtime's own and are shown only when
+merged by time. What the copies of a sweep have to say is also kept for each copy, under "episode_return@trust=0.3".
+Names that begin with "edge.", "port." or "_" are the runtime's own and are shown only when
 asked for by name.
 """
 
@@ -18,6 +19,7 @@ from flow.downsample import Downsampled
 from flow.errors import RunError
 from flow.logs import Event, last_events
 from flow.progress import (
+    COPY,
     CounterProgress,
     Curve,
     CurvePoint,
@@ -76,7 +78,7 @@ class Monitor:
         self._last: dict[str, deque[float]] = {}
         self._curves: dict[str, Downsampled] = {}
         self._beats: dict[str, tuple[int, float]] = {}
-        self._before: tuple[float, float] | None = None
+        self._before: tuple[float, dict[str, float]] | None = None
         self._ignored_before = -math.inf
         self._events: tuple[float, tuple[Event, ...]] = (-math.inf, ())
 
@@ -95,10 +97,14 @@ class Monitor:
             self._started = now
         units = {name: unit for view in views for name, unit in view.units.items()}
         counters = self._counters(views, now, units)
-        x = float(counters[self._x_name].total) if self._x_name in counters else now - self._started
-        series = self._series(views, now, x, units)
+        elapsed = now - self._started
+        copies = tuple(sorted({_copy_of(view.node) for view in views} - {""}))
+        xs = {copy: _x(counters, self._x_name, copy, elapsed) for copy in ("", *copies)}
+        x = xs[""]
+        series = self._series(views, now, xs, units)
         gauges = _gauges(views, units, self._is_public)
         nodes = tuple(self._node(view, now) for view in views)
+        curve = self._drawn(series, copies)
         left, fraction = self._time_left(counters, now - self._started)
         return Progress(
             now=now,
@@ -107,11 +113,13 @@ class Monitor:
             fraction=fraction,
             x_name=self._x_name,
             x=x,
-            shown=self._shown([*counters, *gauges, *series]),
+            shown=self._shown([*counters, *gauges, *series], copies),
             counters=counters,
             gauges=gauges,
             series=series,
-            curve=self._drawn(series),
+            curve=curve,
+            copies=copies,
+            copy_curves=self._drawn_copies(curve, series, copies),
             nodes=nodes,
             faults=(*faults, *(fault for node in nodes for fault in _faults(node))),
             events=self._recent(now),
@@ -130,10 +138,14 @@ class Monitor:
     def _is_public(self, name: str) -> bool:
         return not name.startswith(RUNTIME_NAMES) or name in (self._show or ()) or name in self._until
 
-    def _shown(self, names: list[str]) -> tuple[str, ...]:
-        if self._show is not None:
-            return tuple(name for name in self._show if name in names)
-        return tuple(dict.fromkeys([*(name for name in self._until if name in names), *names]))
+    def _shown(self, names: list[str], copies: Collection[str]) -> tuple[str, ...]:
+        """What is shown, each metric followed by what the copies of a sweep have of it."""
+        of_copy = {f"{name}{COPY}{copy}" for name in names for copy in copies}
+        order = (
+            self._show if self._show is not None else [*self._until, *(name for name in names if name not in of_copy)]
+        )
+        shown = [each for name in order for each in (name, *(f"{name}{COPY}{copy}" for copy in copies))]
+        return tuple(name for name in dict.fromkeys(shown) if name in names)
 
     def _read(self) -> tuple[list[PageView], list[str]]:
         views, faults = [], []
@@ -156,8 +168,8 @@ class Monitor:
     def _counters(self, views: list[PageView], now: float, units: dict[str, str]) -> dict[str, CounterProgress]:
         totals: dict[str, int] = {}
         for view in views:
-            for name, value in view.counters.items():
-                if self._is_public(name):
+            for plain, value in view.counters.items():
+                for name in _names_of(plain, view.node) if self._is_public(plain) else ():
                     totals[name] = totals.get(name, 0) + value
         previous = self._totals[-1] if self._totals else None
         if previous is None:
@@ -203,24 +215,28 @@ class Monitor:
                 lefts.append(max(goal - done, 0.0) / rate)
         return min(lefts, default=None), max(fractions, default=None)
 
-    def _series(self, views: list[PageView], now: float, x: float, units: dict[str, str]) -> dict[str, SeriesProgress]:
+    def _series(
+        self, views: list[PageView], now: float, xs: dict[str, float], units: dict[str, str]
+    ) -> dict[str, SeriesProgress]:
         assert self._started is not None
-        then, x_then = self._before or (min([self._started, *(view.started for view in views)]), 0.0)
-        slope = (x - x_then) / (now - then) if now > then else 0.0
-        self._before = (now, x)
+        then, xs_then = self._before or (min([self._started, *(view.started for view in views)]), {})
+        self._before = (now, xs)
         counts: dict[str, int] = {}
         news: dict[str, list[tuple[float, float]]] = {}
         for view in views:
-            for name, one in view.series.items():
-                if not self._is_public(name):
-                    continue
-                counts[name] = counts.get(name, 0) + one.count
+            for plain, one in view.series.items():
                 pairs = zip(one.times, one.values, strict=True)
-                news.setdefault(name, []).extend(pair for pair in pairs if pair[0] >= self._ignored_before)
+                fresh = [pair for pair in pairs if pair[0] >= self._ignored_before]
+                for name in _names_of(plain, view.node) if self._is_public(plain) else ():
+                    counts[name] = counts.get(name, 0) + one.count
+                    news.setdefault(name, []).extend(fresh)
         found = {}
         for name, fresh in news.items():
             last = self._last.setdefault(name, deque(maxlen=LAST))
             curve = self._curves.setdefault(name, Downsampled())
+            copy = name.rpartition(COPY)[2] if name.rpartition(COPY)[2] in xs else ""
+            x, x_then = xs[copy], xs_then.get(copy, 0.0)
+            slope = (x - x_then) / (now - then) if now > then else 0.0
             new = []
             for when, value in sorted(fresh):
                 place = min(max(x_then + slope * (when - then), min(x_then, x)), max(x_then, x))
@@ -232,10 +248,16 @@ class Monitor:
             found[name] = SeriesProgress(mean, spread, counts[name], units.get(name, ""), tuple(new))
         return found
 
-    def _drawn(self, series: dict[str, SeriesProgress]) -> Curve | None:
-        shown = self._shown(list(series))
+    def _drawn(self, series: dict[str, SeriesProgress], copies: Collection[str]) -> Curve | None:
+        shown = self._shown(list(series), copies)
         name = self._curve or ("episode_return" if "episode_return" in shown else next(iter(shown), None))
         return Curve(name, self._x_name, self.points(name)) if name else None
+
+    def _drawn_copies(
+        self, curve: Curve | None, series: dict[str, SeriesProgress], copies: Collection[str]
+    ) -> tuple[Curve, ...]:
+        names = [f"{curve.name}{COPY}{copy}" for copy in copies] if curve is not None else []
+        return tuple(Curve(name, self._x_name, self.points(name)) for name in names if name in series)
 
     def _node(self, view: PageView, now: float) -> NodeProgress:
         key, state = f"{view.node}.{view.replica}", view.state
@@ -257,11 +279,29 @@ class Monitor:
         return events
 
 
+def _copy_of(node: str) -> str:
+    """The copy of a sweep that a node is, "" if it is none."""
+    return node.partition(COPY)[2]
+
+
+def _names_of(metric: str, node: str) -> tuple[str, ...]:
+    """The names under which a node's metric is kept: for all who have it, and for its copy."""
+    copy = _copy_of(node)
+    return (metric, f"{metric}{COPY}{copy}") if copy else (metric,)
+
+
+def _x(counters: dict[str, CounterProgress], name: str, copy: str, elapsed: float) -> float:
+    """How far a copy has come, or all of them."""
+    own = counters.get(f"{name}{COPY}{copy}") if copy else None
+    whole = own or counters.get(name)
+    return elapsed if whole is None else float(whole.total)
+
+
 def _gauges(views: list[PageView], units: dict[str, str], is_public: Callable[[str], bool]) -> dict[str, GaugeProgress]:
     values: dict[str, list[float]] = {}
     for view in views:
-        for name, value in view.gauges.items():
-            if is_public(name):
+        for plain, value in view.gauges.items():
+            for name in _names_of(plain, view.node) if is_public(plain) else ():
                 values.setdefault(name, []).append(value)
     return {name: GaugeProgress(sum(found) / len(found), units.get(name, "")) for name, found in values.items()}
 

@@ -14,18 +14,19 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, overload
 
+from flow import node_files
 from flow.context import Context
 from flow.documentation import parameter_docs
 from flow.errors import NodeTypeError
 from flow.message import Message, Sizes
 from flow.ports import Call, In, Latest, Out, Publish, Serve
+from flow.promises import Promises
 from flow.saved import Saved
 from flow.setting import Setting, read_setting
 
@@ -91,22 +92,31 @@ class Port:
 class NodeType(Generic[F]):
     """A node function with what its signature declares.
 
-    name: "module:function", as a graph file writes it. needs: packages a worker imports before it runs the node,
-    "torch" for instance; a worker none of whose nodes need torch never imports it. binds: says what type variables
-    are that no edge decides: those of a `map`'s function, say.
+    name: "module:function", as a graph file writes it, or "/path/of/file.py:function". needs: packages a worker
+    imports before it runs the node, "torch" for instance; a worker none of whose nodes need torch never imports it.
+    binds: says what type variables are that no edge decides: those of a `map`'s function, say. promises: what
+    `flow test` holds it to.
     """
 
-    def __init__(self, function: F, needs: tuple[str, ...] = (), binds: Binds | None = None) -> None:
+    def __init__(
+        self,
+        function: F,
+        needs: tuple[str, ...] = (),
+        binds: Binds | None = None,
+        promises: Promises | None = None,
+    ) -> None:
         self.function = function
         self.needs = needs
         self.binds = binds
-        self.name = f"{function.__module__}:{function.__qualname__}"
+        self.promises = promises or Promises()
+        self.name = f"{node_files.name_of(function.__module__)}:{function.__qualname__}"
         self.doc = inspect.getdoc(function) or ""
         self.ports: dict[str, Port] = {}
         self.settings: dict[str, Setting] = {}
         self.context_parameter: str | None = None
         self.saved_parameter: str | None = None
         self._read_signature()
+        self.promises.check(self.name, self.ports)
         functools.update_wrapper(self, function)
 
     def __call__(self, *ports: Any, **settings: Any) -> Awaitable[None]:
@@ -234,9 +244,16 @@ def _check_batchable(owner: str, port: Port) -> None:
 @overload
 def node(function: F, /) -> NodeType[F]: ...
 @overload
-def node(*, needs: tuple[str, ...] = (), binds: Binds | None = None) -> Callable[[F], NodeType[F]]: ...
 def node(
-    function: F | None = None, /, *, needs: tuple[str, ...] = (), binds: Binds | None = None
+    *, needs: tuple[str, ...] = (), binds: Binds | None = None, promises: Promises | None = None
+) -> Callable[[F], NodeType[F]]: ...
+def node(
+    function: F | None = None,
+    /,
+    *,
+    needs: tuple[str, ...] = (),
+    binds: Binds | None = None,
+    promises: Promises | None = None,
 ) -> NodeType[F] | Callable[[F], NodeType[F]]:
     """Declare an async function to be a node type.
 
@@ -245,31 +262,34 @@ def node(
       binds: for a node whose ports speak of a type variable that its edges do not decide, or that depends on
         others: called with the settings and the types known by variable, returns types by variable. It is called
         again whenever more is known, and gives the same for the same; what it raises is told as the node's mistake.
+      promises: what `flow test` holds the node to beyond its types, and what it is excused from.
     """
     if function is not None:
         return NodeType(function)
-    return lambda decorated: NodeType(decorated, needs, binds)
+    return lambda decorated: NodeType(decorated, needs, binds, promises)
 
 
 def load(name: str) -> NodeType[Any]:
-    """The node type called "module:function".
+    """The node type called "module:function" or "/path/of/file.py:function".
 
     Raises:
       NodeTypeError: there is no such module or function, or it is not a node.
     """
-    module_name, _, function_name = name.partition(":")
+    module_name, _, function_name = name.rpartition(":")
     if not module_name or not function_name:
         raise NodeTypeError(f"'{name}' names no node type; write it as \"module:function\"")
     try:
-        module = importlib.import_module(module_name)
+        module = node_files.import_named(module_name)
     except ModuleNotFoundError as error:
         raise NodeTypeError(f"'{name}': there is no module '{error.name}'") from error
+    except FileNotFoundError as error:
+        raise NodeTypeError(f"'{name}': there is no file '{module_name}'") from error
     found = getattr(module, function_name, None)
     if not isinstance(found, NodeType):
         have = sorted(
             key
             for key, value in vars(module).items()
-            if isinstance(value, NodeType) and value.name.startswith(module_name)
+            if isinstance(value, NodeType) and value.name.startswith(f"{node_files.name_of(module.__name__)}:")
         )
         what = "is not marked with @node" if found is not None else "does not exist"
         raise NodeTypeError(

@@ -36,7 +36,7 @@ class LinkPlan:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """One replica of a node."""
+    """One replica of a node. number: among all replicas of the graph."""
 
     name: str
     replica: int
@@ -44,6 +44,7 @@ class NodePlan:
     type: str
     settings: dict[str, Any]
     seed: int
+    number: int = 0
 
     @property
     def key(self) -> str:
@@ -145,10 +146,12 @@ def make_plan(
     Args:
       places: for each worker the replicas it hosts, as (node, replica).
     """
+    every = ((node.name, replica) for node in nodes.values() for replica in range(node.replicas))
+    numbers = {one: number for number, one in enumerate(every)}
     workers = tuple(
         WorkerPlan(
             worker,
-            tuple(_node_plan(nodes[name], replica, seed) for name, replica in hosted),
+            tuple(_node_plan(nodes[name], replica, seed, numbers[name, replica]) for name, replica in hosted),
             tuple(sorted({package for name, _ in hosted for package in nodes[name].type.needs})),
         )
         for worker, hosted in places.items()
@@ -157,10 +160,10 @@ def make_plan(
     return Plan(workers, tuple(_links(nodes, edges)), checked, placed)
 
 
-def _node_plan(node: NodeOfGraph, replica: int, seed: int) -> NodePlan:
+def _node_plan(node: NodeOfGraph, replica: int, seed: int, number: int) -> NodePlan:
     # crc32 and not hash(): the same in every process
     own_seed = zlib.crc32(f"{seed}/{node.name}/{replica}".encode())
-    return NodePlan(node.name, replica, node.replicas, node.type.name, node.settings, own_seed)
+    return NodePlan(node.name, replica, node.replicas, node.type.name, node.settings, own_seed, number)
 
 
 def _links(nodes: dict[str, NodeOfGraph], edges: tuple[EdgeOfGraph, ...]) -> list[LinkPlan]:

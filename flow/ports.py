@@ -13,15 +13,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar, cast
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import trio
 
 from flow.batch import Batch, Staging, bucket_for, powers_of_two
 from flow.errors import MessageError
+from flow.handling import Handling
 from flow.links import CallLink, NewestLink, StreamLink
 from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message, Sizes, as_library, check, freeze, signature, size_in_bytes
+from flow.stats import Histogram
+
+if TYPE_CHECKING:
+    from flow.inspect.watch import Watch
 
 M = TypeVar("M", bound=Message)
 Q = TypeVar("Q", bound=Message)
@@ -48,8 +54,24 @@ class NeverResting:
 
 
 @dataclass
+class Measures:
+    """What is timed and counted at a port, where a page is there to keep it.
+
+    handling: how long the node is at a message, of a port that sets its pace: one it takes from or, of a source, one
+    it sends to. answer_us: how long answers take. batch_rows: how large batches are.
+    """
+
+    handling: Handling | None = None
+    answer_us: Histogram | None = None
+    batch_rows: Histogram | None = None
+
+
+@dataclass
 class PortSpec:
-    """What each port knows of itself. checked: whether messages are held to their type as they enter and leave."""
+    """What each port knows of itself.
+
+    checked: whether messages are held to their type as they enter and leave. watch: what it does for an inspector.
+    """
 
     node: str
     name: str
@@ -57,6 +79,8 @@ class PortSpec:
     sizes: Sizes = field(default_factory=dict)
     checked: bool = True
     rest: Rest = field(default_factory=NeverResting)
+    measures: Measures = field(default_factory=Measures)
+    watch: Watch | None = None
     # Signatures of messages that were found good: a stream repeats few of them.
     good: set[object] = field(default_factory=set, repr=False, compare=False)
 
@@ -74,12 +98,24 @@ class PortSpec:
             self.good.add((which, known))
 
 
+def spec_of(port: Any) -> PortSpec:
+    """What a port of any kind knows of itself."""
+    spec: PortSpec = port._spec
+    return spec
+
+
 class In(Generic[M]):
     """Receives a stream: `async for message in port`, or `await port.receive()`."""
 
     def __init__(self, spec: PortSpec, mailbox: StreamMailbox) -> None:
         self._spec = spec
         self._mailbox = mailbox
+        self._handling = spec.measures.handling
+
+    @property
+    def message_type(self) -> type[M]:
+        """What comes: where the port takes any message, the type that its edges decided."""
+        return cast(type[M], self._spec.messages[0])
 
     def __aiter__(self) -> In[M]:
         return self
@@ -92,14 +128,29 @@ class In(Generic[M]):
 
     async def receive(self) -> M:
         """The next message. Raises `trio.EndOfChannel` when every producer has ended."""
-        with self._spec.rest:
+        handling = self._handling
+        if handling is not None and handling.timed:
+            handling.done()
+        spec = self._spec
+        if spec.watch is not None:
+            await spec.watch.before_take()
+        with spec.rest:
             message = await self._mailbox.take()
-        self._spec.check(message)  # against this end's sizes, which the sender's may not fix
+        if spec.watch is not None:
+            await spec.watch.took(message, "message")
+        if handling is not None:
+            if handling.skip:
+                handling.skip -= 1
+            else:
+                handling.began()
+        spec.check(message)  # against this end's sizes, which the sender's may not fix
         return cast(M, as_library(message))
 
     def receive_nowait(self) -> M | None:
         """The next message, or None if none waits now."""
         message = self._mailbox.take_nowait()
+        if message is not None and self._spec.watch is not None:
+            self._spec.watch.passed(message, "message")
         return None if message is None else cast(M, as_library(message))
 
 
@@ -111,8 +162,14 @@ class Out(Generic[M]):
         self._spec = spec
         self._groups = [list(group) for group in groups]
         self._credit_came: trio.lowlevel.ParkingLot = credit_came
+        self._handling = spec.measures.handling
         self._turns = [0 for _ in groups]
         self._until_yield = 0
+
+    @property
+    def message_type(self) -> type[M]:
+        """What goes: where the port sends any message, the type that its edges or its node decided."""
+        return cast(type[M], self._spec.messages[0])
 
     async def send(self, message: M) -> None:
         """Send a message, waiting while its receivers are behind. Its arrays are read-only from here on.
@@ -120,10 +177,16 @@ class Out(Generic[M]):
         Raises:
           MessageError: the message does not conform to the port's type.
         """
-        self._spec.check(message)
+        handling = self._handling
+        if handling is not None and handling.timed:
+            handling.done()
+        spec = self._spec
+        if spec.watch is not None:
+            await spec.watch.before_send()
+        spec.check(message)
         freeze(message)
         size = size_in_bytes(message)
-        with self._spec.rest:  # the message is not sent yet: a source that never waits for credit rests here
+        with spec.rest:  # the message is not sent yet: a source that never waits for credit rests here
             if self._until_yield:
                 self._until_yield -= 1
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -133,25 +196,26 @@ class Out(Generic[M]):
         # To all groups at once or to none: a send that is cancelled while it waits has sent nothing.
         for link in await self._free_links(size):
             link.send(message, size)
+        if spec.watch is not None:
+            spec.watch.passed(message, "message")
+        if handling is not None:
+            if handling.skip:
+                handling.skip -= 1
+            else:
+                handling.began()
 
     async def _free_links(self, size: int) -> list[StreamLink]:
         """A link with room in each group, once every group has one."""
-        began: float | None = None
-        behind = -1
         while True:
             free = [self._free_link(index, size) for index in range(len(self._groups))]
             links = [link for link in free if link is not None]
             if len(links) == len(free):
                 break
-            behind = free.index(None)
-            if began is None:
-                began = trio.current_time()
-            with self._spec.rest:
+            behind = self._groups[free.index(None)][0]
+            with behind.tally.waiting, self._spec.rest:
                 await self._credit_came.park()
         for index, link in enumerate(links):
             self._turns[index] = self._groups[index].index(link) + 1
-        if began is not None:
-            links[behind].tally.waited(trio.current_time() - began)
         return links
 
     def _free_link(self, index: int, size: int) -> StreamLink | None:
@@ -180,11 +244,21 @@ class Call(Generic[Q, A]):
           MessageError: the question does not conform to the port's type.
           PeerRestarted: the server was restarted before it answered, and the question is not repeatable.
         """
-        self._spec.check(question)
+        spec = self._spec
+        if spec.watch is not None:
+            await spec.watch.before_send()
+        spec.check(question)
         freeze(question)
+        if spec.watch is not None:
+            spec.watch.passed(question, "question")
         link = min(self._links, key=lambda link: len(link.pending))
-        with self._spec.rest:
+        began = perf_counter()
+        with spec.rest:
             answer = await link.ask(question, size_in_bytes(question))
+        if spec.measures.answer_us is not None:
+            spec.measures.answer_us.add(int(1e6 * (perf_counter() - began)))
+        if spec.watch is not None:
+            spec.watch.passed(answer, "answer")
         return cast(A, as_library(answer))
 
     def end(self) -> None:
@@ -224,13 +298,24 @@ class _Batches(Generic[Q, A]):
         return self
 
     async def __anext__(self) -> Batch[Q, A]:
+        measures = self._spec.measures
+        if measures.handling is not None and measures.handling.timed:
+            measures.handling.done()
+        if self._spec.watch is not None:
+            await self._spec.watch.before_take()
         try:
             with self._spec.rest:
                 asked, reason = await self._mailbox.take(self._most)
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
         rows = sum(group.rows for group in asked)
+        if measures.batch_rows is not None:
+            measures.batch_rows.add(rows)
+        if measures.handling is not None:
+            measures.handling.began()
         questions = self._staging.gather([group.question for group in asked], rows, bucket_for(rows, self._sizes))
+        if self._spec.watch is not None:
+            await self._spec.watch.took(questions, "batch")
         return CheckedBatch(self._spec, cast(Any, asked), cast(Q, as_library(questions)), reason)
 
 
@@ -272,6 +357,8 @@ class Publish(Generic[M]):
         size = size_in_bytes(message)
         for link in self._links:
             link.publish(version, message, size)
+        if self._spec.watch is not None:
+            self._spec.watch.passed(message, "value")
 
     def end(self) -> None:
         for link in self._links:

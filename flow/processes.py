@@ -10,11 +10,12 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import trio
 
 from flow import forkserver
-from flow.control import Line, Words
+from flow.control import Line, Speaking, Words
 from flow.errors import RunError
 from flow.logs import EventLog
 from flow.plan import WorkerPlan
@@ -33,7 +34,7 @@ class Process:
     worker: str
     epoch: int
     pid: int
-    line: Line
+    line: Speaking
     inbox: str = ""
     started: bool = False
     over: trio.Event = field(default_factory=trio.Event)
@@ -151,6 +152,22 @@ class ForkServer:
             self._process.kill()
         self._process.wait()
         self._line.close()
+
+
+class MakesProcesses(Protocol):
+    """What a supervisor needs of whoever makes its workers' processes."""
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Get ready; what runs meanwhile runs in the nursery."""
+
+    async def fork(self, plan: WorkerPlan, epoch: int, words: Words) -> Process:
+        """A new process for a worker. Raises `RunError` when there can be none."""
+
+    def kill(self) -> None:
+        """Kill all of them, and wait for nothing."""
+
+    def close(self) -> None:
+        """End whatever is left."""
 
 
 @dataclass

@@ -18,6 +18,7 @@ import msgpack
 import numpy as np
 import safetensors.numpy
 
+from flow import disk
 from flow.errors import CheckpointError
 
 T = TypeVar("T")
@@ -102,6 +103,7 @@ class Packed:
         """Write NAME.safetensors and NAME.msgpack; returns the file names."""
         files = {f"{name}.safetensors": self.tensors, f"{name}.msgpack": self.rest}
         for file, content in files.items():
+            disk.about_to("state", directory / file)
             (directory / file).write_bytes(content)
         return list(files)
 

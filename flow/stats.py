@@ -1,7 +1,7 @@
 """Counters of a node in a memory-mapped page: no I/O a message, readable by anyone, also after a SIGKILL.
 
-    page = header | text | directory of named slots (append-only) | slots
-           pid, incarnation, state, beat    name, unit, kind, offset     int64, float64, rings
+    page = header | text | directory of named slots (append-only) | slots                   | two marks
+           pid, incarnation, state, beat    name, unit, kind, offset     int64, float64, rings    counters as they were
 
 One page is one file, `state/NODE-REPLICA.page` of a run directory, with one writer: the worker that hosts
 the node. A restarted node opens the same page and goes on counting. Readers map the file and never lock; what
@@ -11,7 +11,9 @@ they need to be consistent about is ordered instead:
 - a counter and a gauge are one aligned 8-byte store, so they are whole or not yet there;
 - a series writes its pair first and its count second; its ring is longer than what readers are shown, so a
   value that is being overwritten is never one that is read;
-- the text has a sequence number that is odd while it is written.
+- the text has a sequence number that is odd while it is written;
+- a mark has no time while it is written. There are two, made in turn every few seconds: a reader that looks once
+  can tell how fast a counter grows, also of a node that is dead.
 
 The file is allocated when it is made, not sparse: a store to a page without a disk block behind it is SIGBUS
 when the disk is full, and that would kill a worker for the sake of a counter.
@@ -25,6 +27,7 @@ from pathlib import Path
 
 from flow import stats_layout as layout
 from flow.errors import RunError
+from flow.histogram import BUCKETS, bucket_of
 from flow.stats_layout import Kind as Kind
 from flow.stats_layout import State as State
 from flow.stats_reader import PageReader as PageReader
@@ -86,6 +89,23 @@ class Series:
         return self._count[0]
 
 
+class Histogram:
+    """How often whole numbers came, fading: each mark of the page halves what was counted before it."""
+
+    __slots__ = ("_cells",)
+
+    def __init__(self, cells: memoryview[float]) -> None:
+        self._cells = cells
+
+    def add(self, value: int, times: int = 1) -> None:
+        self._cells[bucket_of(value)] += times
+
+    def fade(self) -> None:
+        for bucket, count in enumerate(self._cells.tolist()):
+            if count:
+                self._cells[bucket] = count / 2
+
+
 class Page:
     """The writer's end of one page; there is one writer."""
 
@@ -99,6 +119,8 @@ class Page:
         for at in range(self._words[layout.W_SLOTS]):
             name, kind, offset = self._entry(at)
             self._slots[name] = (kind, offset)
+        first, second = (self._floats[(layout.AT_MARKS + at * layout.MARK_SIZE) // 8] for at in (0, 1))
+        self._next_mark = int(second < first)  # in the place of the older
 
     @classmethod
     def open(cls, path: Path, *, node: str, replica: int = 0, worker: str = "", incarnation: int | None = None) -> Page:
@@ -122,29 +144,35 @@ class Page:
             incarnation if incarnation is not None else words[layout.W_INCARNATION] + (not fresh)
         )
         words[layout.W_PID] = os.getpid()
-        words[layout.W_NODE_SIZE] = page._put(layout.AT_NODE, node, layout.NAME_MAX)
-        words[layout.W_WORKER_SIZE] = page._put(layout.AT_WORKER, worker, layout.NAME_MAX)
+        words[layout.W_NODE_SIZE] = page._put(layout.AT_NODE, node, layout.NODE_MAX)
+        words[layout.W_WORKER_SIZE] = page._put(layout.AT_WORKER, worker, layout.NODE_MAX)
         words[layout.W_REPLICA] = replica
         page._floats[layout.W_STARTED] = time.time()
         if not fresh and words[layout.W_TEXT_SEQUENCE] % 2:
             words[layout.W_TEXT_SEQUENCE] += 1  # the last writer was killed inside set_text
         page.set_state("starting")
+        page.mark()
         return page
 
     def counter(self, name: str, unit: str = "", help: str = "") -> Counter:  # noqa: A002
         """The counter of that name; the same one whenever it is asked for."""
-        at = self._slot("counter", name, unit, help, 8)
+        at = self._slot("counter", name, unit, help)
         return Counter(self._words[at // 8 : at // 8 + 1])
 
     def gauge(self, name: str, unit: str = "", help: str = "") -> Gauge:  # noqa: A002
         """The gauge of that name."""
-        at = self._slot("gauge", name, unit, help, 8)
+        at = self._slot("gauge", name, unit, help)
         return Gauge(self._floats[at // 8 : at // 8 + 1])
 
     def series(self, name: str, unit: str = "", help: str = "") -> Series:  # noqa: A002
         """The series of that name."""
-        at = self._slot("series", name, unit, help, layout.SERIES_SIZE) // 8
+        at = self._slot("series", name, unit, help) // 8
         return Series(self._words[at : at + 1], self._floats[at + 1 : at + layout.SERIES_SIZE // 8])
+
+    def histogram(self, name: str, unit: str = "", help: str = "") -> Histogram:  # noqa: A002
+        """The histogram of that name."""
+        at = self._slot("histogram", name, unit, help) // 8
+        return Histogram(self._floats[at : at + BUCKETS])
 
     def set_state(self, state: State) -> None:
         """Say what the node is doing, in one word."""
@@ -159,6 +187,19 @@ class Page:
     def beat(self) -> None:
         """Say that the node's loop turns."""
         self._words[layout.W_BEAT] += 1
+        self._floats[layout.W_BEATEN] = time.time()
+
+    def mark(self) -> None:
+        """Note all counters as they are now, beside the mark before, and let histograms fade."""
+        at = (layout.AT_MARKS + self._next_mark * layout.MARK_SIZE) // 8
+        self._next_mark = 1 - self._next_mark
+        self._floats[at] = 0.0
+        for index, (kind, offset) in enumerate(self._slots.values()):
+            if kind == "counter":
+                self._words[at + 1 + index] = self._words[offset // 8]
+            elif kind == "histogram":
+                Histogram(self._floats[offset // 8 : offset // 8 + BUCKETS]).fade()
+        self._floats[at] = time.time()
 
     def set_text(self, text: str) -> None:
         """Say what the node does now, or its last error: up to 1 KiB, the rest is cut."""
@@ -185,7 +226,7 @@ class Page:
         name = bytes(self._bytes[at + layout.AT_ENTRY_NAME : at + layout.AT_ENTRY_NAME + size]).decode()
         return name, layout.KINDS[kind], offset
 
-    def _slot(self, kind: Kind, name: str, unit: str, help_text: str, size: int) -> int:
+    def _slot(self, kind: Kind, name: str, unit: str, help_text: str) -> int:
         """Offset of the slot of that name; makes it if there is none."""
         known = self._slots.get(name)
         if known is not None:
@@ -195,10 +236,11 @@ class Page:
         if not name or len(name.encode("utf-8", "replace")) > layout.NAME_MAX:
             raise RunError(f"{self.path}: the name of a {kind} holds 1 to {layout.NAME_MAX} bytes, found {name!r}")
         words, index, offset = self._words, self._words[layout.W_SLOTS], self._words[layout.W_FREE]
-        if index >= layout.SLOTS_MAX or offset + size > layout.SIZE:
+        size = layout.SIZES[kind]
+        if index >= layout.SLOTS_MAX or offset + size > layout.AT_MARKS:
             raise RunError(
                 f"{self.path}: no room for {kind} {name!r}; a page holds {layout.SLOTS_MAX} names and "
-                f"{(layout.SIZE - layout.AT_SLOTS) // layout.SERIES_SIZE} series. "
+                f"{(layout.AT_MARKS - layout.AT_SLOTS) // layout.SERIES_SIZE} series. "
                 "Use fewer names: what varies belongs in a value, not in a name"
             )
         if kind == "gauge":

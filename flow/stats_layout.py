@@ -9,33 +9,42 @@ from pathlib import Path
 from typing import Final, Literal
 
 from flow.errors import DiskFullError, RunError
+from flow.histogram import BUCKETS
 
 MAGIC = int.from_bytes(b"flowpage", "little")
-VERSION = 1
-SIZE = 256 * 1024
+VERSION = 2
+SIZE = 288 * 1024
 """Bytes of a page: up to 256 slots, of which about 20 can be series."""
 
 State = Literal["starting", "running", "waiting", "ended", "failed", "paused"]
 STATES: Final[tuple[State, ...]] = ("starting", "running", "waiting", "ended", "failed", "paused")
-Kind = Literal["counter", "gauge", "series"]
-KINDS: Final[tuple[Kind, ...]] = ("counter", "gauge", "series")
+Kind = Literal["counter", "gauge", "series", "histogram"]
+KINDS: Final[tuple[Kind, ...]] = ("counter", "gauge", "series", "histogram")
 
 RING = 512
 """Values of a series that a reader is shown."""
 RING_SLOTS = RING + 64
 """Values that a ring has room for: as many as 63 may come while a reader copies, and 512 are still whole."""
 SERIES_SIZE = 8 + RING_SLOTS * 16
+SIZES: Final[dict[Kind, int]] = {"counter": 8, "gauge": 8, "series": SERIES_SIZE, "histogram": 8 * BUCKETS}
+"""Bytes of a slot."""
 
 # Header words, 8 bytes each.
 (W_MAGIC, W_VERSION, W_SIZE, W_SLOTS, W_FREE, W_PID, W_INCARNATION, W_STATE, W_BEAT, W_STARTED, W_CHANGED,
- W_TEXT_SEQUENCE, W_TEXT_SIZE, W_NODE_SIZE, W_REPLICA, W_WORKER_SIZE) = range(16)  # fmt: skip
+ W_TEXT_SEQUENCE, W_TEXT_SIZE, W_NODE_SIZE, W_REPLICA, W_WORKER_SIZE, W_BEATEN) = range(17)  # fmt: skip
 
-AT_NODE, AT_WORKER, NAME_MAX = 256, 384, 120
+AT_NODE, AT_WORKER, NODE_MAX = 256, 384, 120
 AT_TEXT, TEXT_MAX = 512, 1024
-AT_DIRECTORY, ENTRY_SIZE, SLOTS_MAX = 2048, 256, 256
+AT_DIRECTORY, ENTRY_SIZE, SLOTS_MAX = 2048, 384, 256
 AT_SLOTS = AT_DIRECTORY + ENTRY_SIZE * SLOTS_MAX
 # An entry: kind, offset, sizes of name, unit and help in five words, then their bytes.
-AT_ENTRY_NAME, AT_ENTRY_UNIT, UNIT_MAX, AT_ENTRY_HELP, HELP_MAX = 40, 160, 16, 176, 80
+# A name is as long as that of an edge between two copies of a sweep can be.
+AT_ENTRY_NAME, NAME_MAX, AT_ENTRY_UNIT, UNIT_MAX, AT_ENTRY_HELP, HELP_MAX = 40, 248, 288, 16, 304, 80
+
+# Two marks at the end of the page: when each was made (0 while it is written), and every counter as it then was.
+MARK_SIZE = 8 + 8 * SLOTS_MAX
+AT_MARKS = SIZE - 2 * MARK_SIZE
+"""Also where the room for slots ends."""
 
 
 def make_page(path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from flow import stats_layout as layout
 from flow.errors import RunError
+from flow.histogram import BUCKETS
 from flow.stats_layout import Kind
 
 TEXT_TRIES = 8
@@ -48,7 +49,15 @@ class PageView:
     changed: float
     """Wall time of the last change of state or text."""
     text: str
+    beaten: float = 0.0
+    """Wall time of the last beat; 0 before the first."""
+    marked: float = 0.0
+    """Wall time of the mark that `before` is from."""
+    before: dict[str, int] = field(default_factory=dict)
+    """Counters as they were then: 5 to 10 s before the last beat, or when the node's worker began."""
     counters: dict[str, int] = field(default_factory=dict)
+    histograms: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Fading counts by bucket, see `flow.histogram`."""
     gauges: dict[str, float] = field(default_factory=dict)
     series: dict[str, SeriesView] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
@@ -102,10 +111,12 @@ class PageReader:
             return None
         words = struct.unpack_from("=16q", memory)
         started, changed = struct.unpack_from("=2d", memory, layout.W_STARTED * 8)
+        (beaten,) = struct.unpack_from("=d", memory, layout.W_BEATEN * 8)
+        marked, mark = _older_mark(memory)
         view = PageView(
-            node=_text(memory, layout.AT_NODE, words[layout.W_NODE_SIZE], layout.NAME_MAX),
+            node=_text(memory, layout.AT_NODE, words[layout.W_NODE_SIZE], layout.NODE_MAX),
             replica=words[layout.W_REPLICA],
-            worker=_text(memory, layout.AT_WORKER, words[layout.W_WORKER_SIZE], layout.NAME_MAX),
+            worker=_text(memory, layout.AT_WORKER, words[layout.W_WORKER_SIZE], layout.NODE_MAX),
             pid=words[layout.W_PID],
             incarnation=words[layout.W_INCARNATION],
             state=layout.STATES[words[layout.W_STATE]]
@@ -115,9 +126,13 @@ class PageReader:
             started=started,
             changed=changed,
             text=self._read_text(memory),
+            beaten=beaten,
+            marked=marked,
         )
-        for slot in self._directory(memory, words[layout.W_SLOTS]):
+        for index, slot in enumerate(self._directory(memory, words[layout.W_SLOTS])):
             _read_slot(memory, slot, view, since)
+            if slot.kind == "counter" and marked:
+                view.before[slot.name] = mark[index]
         return view
 
     def _mapped(self) -> memoryview[int] | None:
@@ -153,8 +168,7 @@ class PageReader:
             kind, offset, name_size, unit_size, help_size = struct.unpack_from("=5q", memory, at)
             if not 0 <= kind < len(layout.KINDS):
                 break
-            size = layout.SERIES_SIZE if layout.KINDS[kind] == "series" else 8
-            if offset % 8 or not layout.AT_SLOTS <= offset <= layout.SIZE - size:
+            if offset % 8 or not layout.AT_SLOTS <= offset <= layout.SIZE - layout.SIZES[layout.KINDS[kind]]:
                 break
             self._slots.append(
                 _Slot(
@@ -185,6 +199,18 @@ def _text(memory: memoryview[int], at: int, size: int, size_max: int) -> str:
     return bytes(memory[at : at + min(max(size, 0), size_max)]).decode("utf-8", "replace")
 
 
+def _older_mark(memory: memoryview[int]) -> tuple[float, tuple[int, ...]]:
+    """The older of the whole marks: when it was made, and each slot's word; time 0 if there is none."""
+    found = []
+    for at in (layout.AT_MARKS, layout.AT_MARKS + layout.MARK_SIZE):
+        (when,) = struct.unpack_from("=d", memory, at)
+        words = struct.unpack_from(f"={layout.SLOTS_MAX}q", memory, at + 8)
+        # A page of the time before there were marks may have a series here, whose bytes are no time of day.
+        if 1e9 < when < 1e11 and struct.unpack_from("=d", memory, at) == (when,):
+            found.append((when, words))
+    return min(found, default=(0.0, ()))
+
+
 def _read_slot(memory: memoryview[int], slot: _Slot, view: PageView, since: dict[str, int] | None) -> None:
     if slot.unit:
         view.units[slot.name] = slot.unit
@@ -196,6 +222,8 @@ def _read_slot(memory: memoryview[int], slot: _Slot, view: PageView, since: dict
         (value,) = struct.unpack_from("=d", memory, slot.offset)
         if not math.isnan(value):
             view.gauges[slot.name] = value
+    elif slot.kind == "histogram":
+        view.histograms[slot.name] = struct.unpack_from(f"={BUCKETS}d", memory, slot.offset)
     else:
         first = 0 if since is None else since.get(slot.name, 0)
         view.series[slot.name] = _read_series(memory, slot.offset, first, lossless=since is not None)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import gc
+import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -21,16 +24,20 @@ from flow import generic
 from flow import saved as saved_state
 from flow.assembly import Assembly
 from flow.carrier.zeromq import Hub
-from flow.control import Line, Words
+from flow.control import Line, Speaking, Words
 from flow.errors import CheckpointError
+from flow.footprint import Footprint
 from flow.host import Host
+from flow.inspect.worker_control import serve_worker
 from flow.logs import EventLog
-from flow.node_type import load
-from flow.plan import Plan
+from flow.node_type import NodeType, load
+from flow.plan import NodePlan, Plan
 from flow.run_directory import RunDirectory
+from flow.saved import Packed
 from flow.stats import Page
 
 BEAT_S = 0.25
+BEATS_A_MARK = 20
 # How long the loop may be kept waiting by a thread that computes in Python; the default 5 ms would show in
 # every message's latency (measured: 7-11 ms of lag at 5 ms, 0.4 ms at 0.2 ms, the same work done).
 SWITCH_INTERVAL_S = 0.0005
@@ -52,7 +59,7 @@ def main(words: Words, control: socket.socket) -> None:
         torch.set_num_threads(1)
     keep_freed_memory()
     gc.freeze()  # what the fork server made is shared memory until someone writes to it
-    trio.run(Worker(words, control).run)
+    trio.run(Worker(words, control, beside=serve_worker).run)
 
 
 def keep_freed_memory() -> None:
@@ -69,23 +76,48 @@ def keep_freed_memory() -> None:
 
 @dataclass
 class Worker:
-    """The loop's side of a worker."""
+    """The loop's side of a worker. beside: what else runs in its loop."""
 
     words: Words
     control: socket.socket
     hosts: dict[str, Host] = field(default_factory=dict)
     draining: bool = False
+    beside: Callable[[Worker], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
         self.name: str = self.words["worker"]
         self.epoch: int = self.words["epoch"]
+        self.pid = os.getpid()
         self.plan = Plan.from_dict(self.words["plan"])
         self.directory = RunDirectory(Path(self.words["run_directory"]))
-        self.log = EventLog(self.directory.logs, self.name)
+        self.log = self.make_log()
+
+    # What touches the world outside this loop, apart: a simulated worker has other means, and all the rest alike.
+
+    def make_log(self) -> EventLog:
+        return EventLog(self.directory.logs, self.name)
+
+    def make_line(self) -> Speaking:
+        return Line(self.control)
+
+    def make_hub(self) -> Hub:
+        return Hub(self.name, self.epoch, self._warn, through_memory=True)
+
+    def make_assembly(
+        self, hub: Hub, types: dict[str, NodeType[Any]], settings: dict[str, dict[str, Any]], pages: dict[str, Page]
+    ) -> Assembly:
+        return Assembly(self.plan, self.name, hub, types, settings, pages)
+
+    def make_host(self, node: NodePlan, node_type: NodeType[Any], assembly: Assembly, page: Page, place: Path) -> Host:
+        return Host(node, node_type, assembly, page, self.log, place)
+
+    async def write_state(self, packed: Packed, directory: Path, key: str) -> list[str]:
+        """Write a node's state; returns the file names."""
+        return await trio.to_thread.run_sync(packed.write, directory, key)
 
     async def run(self) -> None:
-        self.line = Line(self.control)
-        hub = Hub(self.name, self.epoch, self._warn, through_memory=True)
+        self.line = self.make_line()
+        hub = self.make_hub()
         inbox = self.directory.sockets / f"{self.name}.{self.epoch}"
         hub.bind(inbox)
         self.hub = hub
@@ -95,6 +127,8 @@ class Worker:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(hub.run)
                 nursery.start_soon(self._beat)
+                if self.beside is not None:
+                    nursery.start_soon(self.beside, self)
                 await self._obey(nursery)
                 with trio.move_on_after(2):
                     await hub.flush()
@@ -118,12 +152,13 @@ class Worker:
             )
             for node in mine.nodes
         }
-        assembly = Assembly(self.plan, self.name, hub, types, settings, pages)
+        assembly = self.make_assembly(hub, types, settings, pages)
         assembly.build()
+        self.assembly = assembly
         for node in mine.nodes:
             place = self.directory.path / "nodes" / node.key
             place.mkdir(parents=True, exist_ok=True)
-            self.hosts[node.key] = Host(node, types[node.name], assembly, pages[node.key], self.log, place)
+            self.hosts[node.key] = self.make_host(node, types[node.name], assembly, pages[node.key], place)
 
     async def _obey(self, nursery: trio.Nursery) -> None:
         """Do what the supervisor says, until it says stop or is gone."""
@@ -151,6 +186,7 @@ class Worker:
         """End the sources; the others end when their inputs have. Who failed is not started again."""
         self.draining = True
         for host in self.hosts.values():
+            host.resume()  # what is paused would never end
             if host.running and host.is_source:
                 host.scope.cancel()
             elif not host.running and not host.ended:
@@ -198,7 +234,7 @@ class Worker:
                 problems.append(f"{host.plan.key} was not at rest for {words['seconds']} s")
             elif packed is not None:
                 try:
-                    files.extend(await trio.to_thread.run_sync(packed.write, directory, host.plan.key))
+                    files.extend(await self.write_state(packed, directory, host.plan.key))
                 except OSError as error:
                     problems.append(f"{host.plan.key}: {error}")
 
@@ -211,7 +247,15 @@ class Worker:
         self.log.warning(self.name, text)
 
     async def _beat(self) -> None:
+        footprint, beats = Footprint(host.page for host in self.hosts.values()), 0
         while True:
+            self.assembly.settle()
+            footprint.tell_cpu()
+            if beats % BEATS_A_MARK == 0:
+                footprint.tell_memory()
+            beats += 1
             for host in self.hosts.values():
                 host.page.beat()
+                if beats % BEATS_A_MARK == 0:
+                    host.page.mark()
             await trio.sleep(BEAT_S)

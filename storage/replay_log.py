@@ -24,6 +24,7 @@ from typing import Any
 import lmdb
 import msgpack
 
+from flow import disk
 from flow.errors import DiskFullError, StorageError
 from storage.replay_index import Entry, ReplayIndex
 
@@ -97,6 +98,7 @@ class ChunkLog:
     def sync(self) -> None:
         """Wait until all that was committed is on disk."""
         with self._explained(0):
+            disk.about_to("sync", self.path)
             self._env.sync(True)
 
     def streams(self) -> Iterator[tuple[int, int, int, int]]:
@@ -155,6 +157,7 @@ class ChunkLog:
                 with self._explained(size), self._env.begin(write=True) as txn:
                     self._delete(txn, evicted)
                     self._put(txn, first_number, values, entries, streams)
+                    disk.about_to("commit", self.path)
                 return True
             except lmdb.MapFullError:
                 # A reader that was killed pins pages that could be used again; then growing is not needed.
@@ -204,8 +207,8 @@ class ChunkLog:
         except lmdb.MapFullError:
             raise
         except (lmdb.Error, OSError) as error:
-            disk = os.statvfs(self.path)
-            free = disk.f_bavail * disk.f_frsize
+            room = os.statvfs(self.path)
+            free = room.f_bavail * room.f_frsize
             # A short write on a full disk comes as "Input/output error", so the free space has to tell.
             if "No space left" in str(error) or ("Input/output" in str(error) and free < size + _DELETE_ROOM):
                 raise DiskFullError(

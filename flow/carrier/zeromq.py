@@ -71,13 +71,15 @@ class Sent:
 class Hub:
     """All that a worker says to others and hears from them.
 
-    malformed: messages dropped because they were none; lost: sequence numbers that never came; stale: messages of
-    a peer's earlier incarnation. through_memory: whether to speak to workers of this host through shared memory.
+    sockets: what makes the sockets; a simulated run has sockets of its own. through_memory: whether to speak to workers
+    of this host through shared memory. malformed: messages dropped because they were none; lost: sequence numbers that
+    never came; stale: messages of a peer's earlier incarnation.
     """
 
     worker: str
     epoch: int
     log: _Log
+    sockets: zmq.Context[zmq.Socket[bytes]] = field(default_factory=zmq.Context)
     through_memory: bool = False
     malformed: int = 0
     lost: int = 0
@@ -92,8 +94,7 @@ class Hub:
         self._intake = (
             shared.Intake(self.peers.__contains__, self._receive, self._malformed) if self.through_memory else None
         )
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._inbox = self._context.socket(zmq.PULL)
+        self._inbox = self.sockets.socket(zmq.PULL)
         self._inbox.setsockopt(zmq.RCVHWM, TRIPWIRE)
         self._inbox.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
         self._inbox.setsockopt(zmq.LINGER, 0)
@@ -108,7 +109,7 @@ class Hub:
 
     def peer(self, worker: str) -> Peer:
         if worker not in self.peers:
-            self.peers[worker] = Peer(self._context, worker, self._way)
+            self.peers[worker] = Peer(self.sockets, worker, self._way)
         return self.peers[worker]
 
     def _way(self, path: Path) -> shared.MemoryWay | None:
@@ -203,7 +204,8 @@ class Hub:
             received.mailbox.end(envelope.link)
         elif isinstance(received.mailbox, StreamMailbox):
             assert envelope.message is not None
-            received.mailbox.put(envelope.message, envelope.size, self._taken(envelope.link, received))
+            taken = self._taken(envelope.link, received)
+            received.mailbox.put(envelope.link, envelope.message, envelope.size, taken)
         elif isinstance(received.mailbox, QuestionMailbox):
             self._deliver_question(received, received.mailbox, envelope)
         else:
@@ -320,7 +322,7 @@ class Hub:
             self._intake.close()
         trio.lowlevel.notify_closing(descriptor_of(self._inbox))
         self._inbox.close()
-        self._context.term()
+        self.sockets.term()
 
 
 def _parts(inbox: zmq.Socket[bytes]) -> wire.Frames:

@@ -32,7 +32,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.set_defaults(run=run)
 
 
-def add_variant(parser: argparse.ArgumentParser) -> None:
+def add_variant(parser: argparse._ActionsContainer) -> None:
     """The options that choose a variant of a graph."""
     parser.add_argument("--profile", metavar="NAME", help="one of the file's profiles")
     parser.add_argument(
@@ -66,6 +66,7 @@ def _facts(graph: Graph) -> dict[str, Any]:
         "replicas": sum(node.replicas for node in graph.nodes.values()),
         "edges": len(graph.edges),
         "workers": list(place(graph)),
+        "open_ports": list(graph.ports),
         "memory_bound_bytes": memory_bound(graph),
     }
 
@@ -76,11 +77,12 @@ def _print(row: dict[str, Any]) -> None:
         print(f"{row['file']}: {count} problem{'s' if count > 1 else ''}")
         print("\n\n".join(row["problems"]) + "\n", file=sys.stderr)
         return
+    left = f", open: {', '.join(row['open_ports'])}" if row["open_ports"] else ""
     replicas = f" ({row['replicas']} replicas)" if row["replicas"] > row["nodes"] else ""
     print(
         f"{row['file']}: ok, {_count(row['nodes'], 'node')}{replicas}, {_count(row['edges'], 'edge')}, "
         f"{_count(len(row['workers']), 'worker')} ({', '.join(row['workers'])}), "
-        f"edges hold at most {readable(row['memory_bound_bytes'])}"
+        f"edges hold at most {readable(row['memory_bound_bytes'])}{left}"
     )
 
 

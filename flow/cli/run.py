@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.parser.error(f"--checkpoint-every {arguments.checkpoint_every:g}: expected more than 0 seconds")
     # Late, so that `flow --help` and wrong use answer at once.
     from flow.graph.bound import check_memory
+    from flow.graph.check import require_closed
     from flow.graph.load import load_graph
     from flow.launch import launch
     from flow.run_directory import RunDirectory, find_run
@@ -64,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         graph = load_graph(directory.graph_file)
         return launch(graph, directory, seed=directory.about()["seed"], resumed=True, options=options)
     graph = load_graph(arguments.graph, profile=arguments.profile, sets=arguments.sets)
+    require_closed(graph)
     check_memory(graph)
     directory = RunDirectory.create(arguments.runs, arguments.graph.stem)
     seed = arguments.seed if arguments.seed is not None else secrets.randbelow(1 << 31)

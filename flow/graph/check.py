@@ -5,35 +5,56 @@ from __future__ import annotations
 import functools
 import importlib.util
 
+from flow.errors import GraphError
+from flow.graph.compose import Reading
+from flow.graph.edges import check_modes
+from flow.graph.members import Home, Tie, Untied
 from flow.graph.model import Edge, End, Graph
 from flow.graph.problems import Problems
 from flow.graph.registry import install
 from flow.message import Field, Message, Sizes, misfits, misfitting, shown
-from flow.node_type import OTHER_END, Port
+from flow.node_type import OTHER_END
 
 
-def check_graph(graph: Graph, problems: Problems, *, tied: bool, packages: bool) -> None:
+def check_graph(graph: Graph, reading: Reading, problems: Problems, *, packages: bool) -> None:
     """Note every problem of a graph.
 
     Args:
-      tied: whether a port without an edge is a problem.
+      reading: where each part of it is written; there its problems are told.
       packages: whether what the nodes need must be installed.
     """
-    for edge in graph.edges:
-        _check_fit(graph, edge, problems)
-    _check_writers(graph, problems)
+    check_modes(reading.ties, {tie.edge.sender: graph.kind(tie.edge) for tie in reading.ties})
+    for tie in reading.ties:
+        _check_fit(graph, tie, reading)
+    _check_writers(graph, reading)
     # Where an edge is wrong, the ports that it was to tie would be told once more.
-    if tied and not any(f"{problems.file}, edges" in text for text in problems.found):
-        _check_tied(graph, problems)
-    _check_cycles(graph, problems)
+    for untied in [each for each in reading.untied if "edges" not in each.problems.wrong_tables]:
+        text = f"this port, {untied.port}, has no edge; {_mend_untied(graph, untied)}"
+        untied.problems.add("edges", untied.text, text)
+    _check_cycles(graph, reading)
     for node in graph.nodes.values() if packages else ():
         for package in node.type.needs:
             if not _installed(package):
-                problems.add(
-                    f"nodes.{node.name}",
-                    "run",
-                    f"{node.type.name} needs the package '{package}', which is not installed; {install(package)}",
-                )
+                home = reading.homes[node.name]
+                text = f"{node.type.name} needs the package '{package}', which is not installed; {install(package)}"
+                home.problems.add(home.table, "run", text)
+
+
+def require_closed(graph: Graph) -> None:
+    """Refuse to run a graph that leaves ports open.
+
+    Raises:
+      GraphError: it does; the text names them.
+    """
+    if graph.ports:
+        problems = Problems(str(graph.path))
+        problems.add(
+            "ports",
+            "",
+            f"this graph leaves {', '.join(graph.ports)} open, so it is a part of other graphs and cannot run by "
+            f'itself; include it in one, [nodes.NAME] with graph = "{graph.path.name}", and tie them there',
+        )
+        raise GraphError(problems.found)
 
 
 @functools.cache
@@ -46,27 +67,43 @@ def _sizes(graph: Graph, end: End) -> Sizes:
     return node.type.port_sizes(end.port, node.settings)
 
 
-def _check_fit(graph: Graph, edge: Edge, problems: Problems) -> None:
+def _check_fit(graph: Graph, tie: Tie, reading: Reading) -> None:
+    edge, home = tie.edge, tie.home
     begin, end = graph.port(edge.sender), graph.port(edge.receiver)
+    if Message in (*begin.messages, *end.messages):
+        return  # a type variable that nothing binds: told already, or an edge of an open graph will
     here, there = _sizes(graph, edge.sender), _sizes(graph, edge.receiver)
-    lines = _misfit_lines(graph, edge.sender, begin.messages[0], here, edge.receiver, end.messages[0], there)
+    sender, receiver = (edge.sender, home.sender), (edge.receiver, home.receiver)
+    lines = _misfit_lines(graph, tie, reading, sender, begin.messages[0], here, receiver, end.messages[0], there)
     if begin.kind == "Call":
-        lines += _misfit_lines(graph, edge.receiver, end.messages[1], there, edge.sender, begin.messages[1], here)
+        lines += _misfit_lines(graph, tie, reading, receiver, end.messages[1], there, sender, begin.messages[1], here)
     if lines:
-        problems.add_edge(edge.sender, edge.receiver, "\n".join(["the two ends do not fit", *lines]))
+        home.problems.add_edge(home.sender, home.receiver, "\n".join(["the two ends do not fit", *lines]))
+
+
+Written = tuple[End, str]
+"""A port, and how the file calls it."""
 
 
 def _misfit_lines(
-    graph: Graph, sender: End, sent: type[Message], sends: Sizes, receiver: End, wanted: type[Message], receives: Sizes
+    graph: Graph,
+    tie: Tie,
+    reading: Reading,
+    sender: Written,
+    sent: type[Message],
+    sends: Sizes,
+    receiver: Written,
+    wanted: type[Message],
+    receives: Sizes,
 ) -> list[str]:
     lines = []
-    width = max(len(str(sender)), len(str(receiver)))
+    width = max(len(sender[1]), len(receiver[1]))
     for have, want in misfitting(sent, sends, wanted, receives):
         found = f"{have.name}: {shown(have, sends)}" if have else f"no {want.name}, only {_field_names(sent)}"
         lines += [
-            f"  {sender!s:<{width}}  sends     {found}",
-            f"  {receiver!s:<{width}}  receives  {want.name}: {shown(want, receives)}",
-            f"  {_mend(graph, sender, have, sends, receiver, want, receives)}",
+            f"  {sender[1]:<{width}}  sends     {found}",
+            f"  {receiver[1]:<{width}}  receives  {want.name}: {shown(want, receives)}",
+            f"  {_mend(graph, tie, reading, sender, have, sends, receiver, want, receives)}",
         ]
     return lines
 
@@ -76,53 +113,59 @@ def _field_names(message: type[Message]) -> str:
 
 
 def _mend(
-    graph: Graph, sender: End, have: Field | None, sends: Sizes, receiver: End, want: Field, receives: Sizes
+    graph: Graph,
+    tie: Tie,
+    reading: Reading,
+    sender: Written,
+    have: Field | None,
+    sends: Sizes,
+    receiver: Written,
+    want: Field,
+    receives: Sizes,
 ) -> str:
     if have is None:
-        return f"put a node between them that adds {want.name}, or tie {receiver} to a port that sends it"
+        return f"put a node between them that adds {want.name}, or tie {receiver[1]} to a port that sends it"
     if have.kind == want.kind and set(have.dtypes) <= set(want.dtypes) and len(have.dims) == len(want.dims):
-        here, there = graph.nodes[sender.node].type.settings, graph.nodes[receiver.node].type.settings
+        here, there = graph.nodes[sender[0].node], graph.nodes[receiver[0].node]
         for a, b in zip(have.dims, want.dims, strict=True):
             sent, wanted = a.resolved(sends), b.resolved(receives)
             if sent is not None and wanted is not None and sent != wanted:
                 mends = []
-                if a.name in here:
-                    mends.append(f"{a.name} = {wanted - a.size} in [nodes.{sender.node}]")
-                if b.name in there:
-                    mends.append(f"{b.name} = {sent - b.size} in [nodes.{receiver.node}]")
+                if a.name in here.type.settings:
+                    mends.append(f"{a.name} = {wanted - a.size} in {_table_of(reading.homes[here.name], tie.home)}")
+                if b.name in there.type.settings:
+                    mends.append(f"{b.name} = {sent - b.size} in {_table_of(reading.homes[there.name], tie.home)}")
                 if mends:
                     return "set " + ", or ".join(mends)
     return "put a node between them that turns the one into the other"
 
 
-def _check_writers(graph: Graph, problems: Problems) -> None:
-    written: dict[End, End] = {}
-    for edge in graph.edges:
+def _table_of(node: Home, edge: Home) -> str:
+    """Where a node's settings stand, as told beside an edge."""
+    there = "" if node.problems.file == edge.problems.file else f" of {node.problems.file}"
+    return f"[{node.table}]{there}"
+
+
+def _check_writers(graph: Graph, reading: Reading) -> None:
+    written: dict[End, str] = {}
+    for tie in reading.ties:
+        edge, home = tie.edge, tie.home
         if graph.kind(edge) != "Publish":
             continue
         if edge.receiver in written:
             text = f"{written[edge.receiver]} is published to it already; a Latest has one writer"
-            problems.add_edge(edge.sender, edge.receiver, text)
-        written[edge.receiver] = edge.sender
+            home.problems.add_edge(home.sender, home.receiver, text)
+        written[edge.receiver] = str(edge.sender)
 
 
-def _check_tied(graph: Graph, problems: Problems) -> None:
-    tied = {end for edge in graph.edges for end in (edge.sender, edge.receiver)}
-    for node in graph.nodes.values():
-        for port in node.type.ports.values():
-            end = End(node.name, port.name)
-            if end not in tied:
-                problems.add("edges", str(end), f"this port, {port}, has no edge; {_tie(graph, end, port)}")
-
-
-def _tie(graph: Graph, end: End, port: Port) -> str:
+def _mend_untied(graph: Graph, untied: Untied) -> str:
     """The edge to add: with the first port whose messages fit."""
-    for node in graph.nodes.values():
-        for other in node.type.ports.values():
-            there = End(node.name, other.name)
-            if other.kind == OTHER_END[port.kind] and node.name != end.node and _fit(graph, end, there):
-                sender, receiver = (end, there) if port.sends else (there, end)
-                return f'add "{sender}" = "{receiver}"'
+    port = untied.port
+    for text, there in untied.level.items():
+        other = graph.port(there)
+        if other.kind == OTHER_END[port.kind] and there.node != untied.end.node and _fit(graph, untied.end, there):
+            sender, receiver = (untied.text, text) if port.sends else (text, untied.text)
+            return f'add "{sender}" = "{receiver}"'
     return f"no {OTHER_END[port.kind]} of another node fits it; add a node that has one"
 
 
@@ -134,7 +177,7 @@ def _fit(graph: Graph, end: End, other: End) -> bool:
     return asked and (len(sent) == 1 or not misfits(wanted[1], there, sent[1], here))
 
 
-def _check_cycles(graph: Graph, problems: Problems) -> None:
+def _check_cycles(graph: Graph, reading: Reading) -> None:
     """A cycle of streams fills up and stops for ever, unless an edge of it was given the credit to hold it all."""
     streams = [edge for edge in graph.edges if graph.kind(edge) == "Out" and not edge.feedback]
     leaving: dict[str, list[Edge]] = {}
@@ -145,13 +188,14 @@ def _check_cycles(graph: Graph, problems: Problems) -> None:
         cycle = _cycle_from(name, leaving, done)
         if cycle:
             last = cycle[-1]
+            home = next(tie.home for tie in reading.ties if tie.edge is last)
             ends = " -> ".join(str(end) for edge in cycle for end in (edge.sender, edge.receiver))
-            problems.add(
+            home.problems.add(
                 "edges",
-                str(last.sender),
+                home.sender,
                 f"it closes a cycle of streams, which stops for ever once all are full: {ends} -> {cycle[0].sender}; "
                 f"if what goes round is bounded, mark one edge of it and give it credit for that much: "
-                f'"{last.sender}" = {{ to = "{last.receiver}", feedback = true, credit = … }}',
+                f'"{home.sender}" = {{ to = "{home.receiver}", feedback = true, credit = … }}',
             )
 
 

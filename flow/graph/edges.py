@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, cast
 
-from flow.graph.model import DEFAULT_CREDIT, DEFAULT_CREDIT_BYTES, Edge, End, GraphNode, Mode
+from flow.graph.members import Home, Joint, Members, Tie
+from flow.graph.model import DEFAULT_CREDIT, DEFAULT_CREDIT_BYTES, Edge, End, Mode
 from flow.graph.params import Unfilled
 from flow.graph.problems import Problems, described, nearest
 from flow.node_type import OTHER_END, SENDING, Port
+from flow.stats_layout import NAME_MAX
 
 # What an edge can say, by the kind of its sending port; the rest would have no effect.
 KEYS = {
@@ -24,31 +26,55 @@ KEYS = {
 }
 ALL_KEYS = KEYS["Out"]
 _GOES_TO = "an Out goes to an In, a Call to a Serve, a Publish to a Latest"
-Nodes = dict[str, GraphNode]
+# Each end counts what passed in a slot "edge.EDGE.received_unsettled" of its node's page.
+EDGE_MAX = NAME_MAX - len("edge..received_unsettled")
 
 
-def read_edges(raw: dict[str, Any], nodes: Nodes, broken: Collection[str], problems: Problems) -> tuple[Edge, ...]:
-    """The edges whose two ends exist and may be tied; the others are told."""
-    edges: list[Edge] = []
+def read_edges(raw: dict[str, Any], members: Members, broken: Collection[str], problems: Problems) -> list[Tie]:
+    """The edges whose two ends exist and may be tied, one for each pair of nodes; the others are told."""
+    ties: list[Tie] = []
     for key, value in raw.items():
         if isinstance(value, dict) and "to" not in value and "." not in key:
             port = next(iter(value), "port")
             problems.add("edges", key, f'expected a port; write the dot within the quotes: "{key}.{port}" = …')
             continue
-        sender = _end(key, key, "sends", nodes, broken, problems)
-        receivers = _receivers(key, value, problems)
-        if sender is not None and len(receivers) > 1:
-            _check_modes(key, nodes[sender.node].type.ports[sender.port], receivers, problems)
-        for settings in receivers:
-            receiver = _end(key, settings["to"], "receives", nodes, broken, problems)
-            if sender is None or receiver is None:
-                continue
-            edge = _edge(key, sender, receiver, settings, nodes, problems)
-            if edge is not None and any((e.sender, e.receiver) == (sender, receiver) for e in edges):
-                problems.add_edge(sender, receiver, "this edge is written twice; leave one")
-            elif edge is not None:
-                edges.append(edge)
-    return tuple(edges)
+        sender = find_joint("edges", key, key, "sends", members, broken, problems)
+        for settings in _receivers(key, value, problems):
+            receiver = find_joint("edges", key, settings["to"], "receives", members, broken, problems)
+            if sender is not None and receiver is not None:
+                _tie(key, sender, receiver, settings, ties, problems)
+    return ties
+
+
+def _tie(
+    key: str, sender: Joint, receiver: Joint, settings: dict[str, Any], ties: list[Tie], problems: Problems
+) -> None:
+    """Add the edges that one written edge stands for."""
+    home = Home(problems, "edges", key, settings["to"])
+    like = _edge(home, sender.port, receiver.port, settings)
+    for begin, end in _pairs(sender, receiver) if like is not None else ():
+        assert like is not None
+        if any((tie.edge.sender, tie.edge.receiver) == (begin, end) for tie in ties):
+            problems.add_edge(key, settings["to"], "this edge is written twice; leave one")
+            continue
+        edge = Edge(begin, end, like.mode, like.credit, like.credit_bytes, like.feedback)
+        label = f"{begin}->{end}"
+        if len(label.encode()) > EDGE_MAX:
+            text = (
+                f"{label} is longer than {EDGE_MAX} bytes; give its nodes, or what they are swept over, shorter names"
+            )
+            problems.add_edge(key, settings["to"], text)
+        ties.append(Tie(edge, home, "mode" not in settings))
+
+
+def _pairs(sender: Joint, receiver: Joint) -> list[tuple[End, End]]:
+    """Within one sweep copy to copy, else each to each."""
+    return [
+        (begin, end)
+        for sweep, copy, begin in sender.ends
+        for other_sweep, other_copy, end in receiver.ends
+        if sweep != other_sweep or not sweep or copy == other_copy
+    ]
 
 
 def _receivers(key: str, value: Any, problems: Problems) -> list[dict[str, Any]]:
@@ -71,54 +97,65 @@ def _receivers(key: str, value: Any, problems: Problems) -> list[dict[str, Any]]
     return found
 
 
-def _check_modes(key: str, port: Port, receivers: list[dict[str, Any]], problems: Problems) -> None:
+def check_modes(ties: list[Tie], kinds: dict[End, str]) -> None:
     """With several receivers a stream must say whether each message goes to one of them or to all."""
-    silent = [table["to"] for table in receivers if "mode" not in table]
-    if port.kind == "Out" and silent:
-        problems.add(
-            "edges",
-            key,
-            f"it has {len(receivers)} receivers; say whether each message goes to one of them or to all: write "
-            f'{{ to = "{silent[0]}", mode = "share" }}, or mode = "copy"',
-        )
+    several: dict[End, list[Tie]] = {}
+    for tie in ties:
+        several.setdefault(tie.edge.sender, []).append(tie)
+    for sender, those in several.items():
+        silent = [tie.home for tie in those if tie.silent]
+        if kinds[sender] == "Out" and len(those) > 1 and silent:
+            silent[0].problems.add(
+                "edges",
+                silent[0].sender,
+                f"it has {len(those)} receivers; say whether each message goes to one of them or to all: write "
+                f'{{ to = "{silent[0].receiver}", mode = "share" }}, or mode = "copy"',
+            )
 
 
-def _end(key: str, text: str, does: str, nodes: Nodes, broken: Collection[str], problems: Problems) -> End | None:
+def find_joint(
+    table: str, key: str, text: str, does: str, members: Members, broken: Collection[str], problems: Problems
+) -> Joint | None:
     """The port that a text names; None where there is none, or where its node is wrong already."""
-    node_name, dot, port_name = text.partition(".")
+    name, dot, port = text.rpartition(".")
     said = "" if text == key else f"in '{text}', "
-    if not dot or not port_name:
-        problems.add("edges", key, f"'{text}' is no port; write \"node.port\"{_ports_of(node_name, does, nodes)}")
+    if not dot or not port or not name:
+        problems.add(table, key, f"'{text}' is no port; write \"node.port\"{_ports_of(text, does, members)}")
         return None
-    if node_name in broken:
+    if name in broken or name.partition(".")[0] in broken:
         return None
-    if node_name not in nodes:
-        problems.unknown("edges", key, f"{said}there is no node '{node_name}'", node_name, [*nodes, *broken])
+    if name not in members:
+        outer = members.get(name.partition(".")[0])
+        if outer is not None and outer.graph:
+            inner = f"{name.partition('.')[2]}.{port}"
+            text = f"{said}what is inside of '{outer.name}' cannot be tied from here; name its port in [ports] of "
+            problems.add(table, key, f'{text}{outer.graph}: {port} = "{inner}", and write "{outer.name}.{port}"')
+        else:
+            problems.unknown(table, key, f"{said}there is no node '{name}'", name, [*members, *broken])
         return None
-    kind = nodes[node_name].type
-    if port_name not in kind.ports:
-        hint = nearest(port_name, kind.ports)
-        if port_name in kind.settings:
-            hint = f"; '{port_name}' is a setting, settings stand in [nodes.{node_name}]"
-        problems.add("edges", key, f"{said}node '{node_name}' ({kind.name}) has no port '{port_name}'{hint}")
+    member = members[name]
+    if port not in member.joints:
+        hint = nearest(port, member.joints)
+        if port in member.settings:
+            hint = f"; '{port}' is a setting, settings stand in [nodes.{name}]"
+        problems.add(table, key, f"{said}node '{name}' ({member.what}) has no port '{port}'{hint}")
         return None
-    return End(node_name, port_name)
+    return member.joints[port]
 
 
-def _ports_of(node: str, does: str, nodes: Nodes) -> str:
-    if node not in nodes:
+def _ports_of(name: str, does: str, members: Members) -> str:
+    if name not in members:
         return ""
-    ports = [f'"{node}.{port.name}"' for port in nodes[node].type.ports.values() if port.sends == (does == "sends")]
+    joints = members[name].joints.items()
+    ports = [f'"{name}.{port}"' for port, joint in joints if joint.port.sends == (does == "sends")]
     return f", as in {ports[0]}" if ports else ""
 
 
-def _edge(
-    key: str, sender: End, receiver: End, settings: dict[str, Any], nodes: Nodes, problems: Problems
-) -> Edge | None:
-    begin = nodes[sender.node].type.ports[sender.port]
-    end = nodes[receiver.node].type.ports[receiver.port]
+def _edge(home: Home, begin: Port, end: Port, settings: dict[str, Any]) -> Edge | None:
+    """What an edge says, between ends that stand for all it ties."""
+    key, problems = home.sender, home.problems
     if OTHER_END[begin.kind] != end.kind or begin.kind not in SENDING:
-        problems.add_edge(sender, receiver, _wrong_kinds(sender, begin, receiver, end))
+        problems.add_edge(key, home.receiver, _wrong_kinds(key, begin, home.receiver, end))
         return None
     for name in [name for name in ALL_KEYS if name in settings and name not in KEYS[begin.kind]]:
         problems.add("edges", key, f"'{name}' has no effect on a {_word(begin.kind)}; remove it")
@@ -136,14 +173,15 @@ def _edge(
             key,
             "an edge with feedback needs a credit of its own, enough for all that goes round; add credit = …",
         )
-    return Edge(sender, receiver, cast(Mode, mode), credit, credit_bytes, feedback is True)
+    ends = End(key, begin.name), End(home.receiver, end.name)
+    return Edge(*ends, cast(Mode, mode), credit, credit_bytes, feedback is True)
 
 
 def _word(kind: str) -> str:
     return {"Out": "stream", "Call": "call", "Publish": "published value"}[kind]
 
 
-def _wrong_kinds(sender: End, begin: Port, receiver: End, end: Port) -> str:
+def _wrong_kinds(sender: str, begin: Port, receiver: str, end: Port) -> str:
     if OTHER_END[begin.kind] == end.kind:
         return f'written from the receiver to the sender; turn it round: "{receiver}" = "{sender}"'
     return f"{sender} is {begin} and {receiver} is {end}, which cannot be tied; {_GOES_TO}"

@@ -22,6 +22,14 @@ DEFAULT_CREDIT_BYTES = 64 * 1024**2
 MODEL_WORKER = "model"
 MAIN_WORKER = "main"
 
+# What parts the name of a node from that of its copy in a sweep: "learner@trust=0.3".
+COPY = "@"
+
+
+def without_copy(name: str) -> str:
+    """A node's name as its file writes it: "learner" of "learner@trust=0.3"."""
+    return name.partition(COPY)[0]
+
 
 @dataclass(frozen=True)
 class End:
@@ -36,7 +44,10 @@ class End:
 
 @dataclass(frozen=True)
 class GraphNode:
-    """A named use of a node type. settings: complete, as the node gets them."""
+    """A named use of a node type. settings: complete, as the node gets them.
+
+    name: "learner"; "agent.learner" within a graph included as agent; "learner@trust=0.3" one copy of a sweep.
+    """
 
     name: str
     type: NodeType[Any]
@@ -78,6 +89,7 @@ class Graph:
 
     path: the file it was read from; two graphs that differ only in it are equal. workers: the nodes that share a
     process, as the file names them: "actor", or "actor[1]" for one replica; the others are placed by `place`.
+    ports: those that the file leaves open for graphs that include it; such a graph cannot run by itself.
     """
 
     path: Path = field(compare=False)
@@ -90,6 +102,7 @@ class Graph:
     workers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     until: dict[str, float] = field(default_factory=dict)
     report: Report = field(default_factory=Report)
+    ports: dict[str, tuple[End, ...]] = field(default_factory=dict)
 
     def port(self, end: End) -> Port:
         """The port that an end of an edge names."""
@@ -104,7 +117,7 @@ class Graph:
         return self.nodes[edge.sender.node].replicas * self.nodes[edge.receiver.node].replicas
 
 
-_HOSTED = re.compile(r"(\w+)(?:\[(\d+)\])?")
+_HOSTED = re.compile(r"([^\[\]]+)(?:\[(\d+)\])?")
 
 
 def hosted_replicas(entry: str, replicas: dict[str, int]) -> list[tuple[str, int]]:

@@ -34,17 +34,18 @@ def read_params(raw: Params, problems: Problems) -> Params:
     return dict(raw)
 
 
-def override(params: Params, changes: Params, table: str, problems: Problems) -> Params:
-    """The params with a profile's changes."""
+def override(params: Params, changes: Params, table: str, problems: Problems, where: str = "[params]") -> Params:
+    """The params with changes that stand in a table. where: what says of which type they are."""
     result = dict(params)
     for name, value in changes.items():
         if name not in params:
-            problems.unknown(table, name, f"there is no param '{name}'", name, params)
+            there = "" if where == "[params]" else f" in {where}"
+            problems.unknown(table, name, f"there is no param '{name}'{there}", name, params)
             continue
         try:
             result[name] = _as_type_of(params[name], value)
         except TypeError as error:
-            problems.add(table, name, f"{error}, as [params] has {name} = {described(params[name])}")
+            problems.add(table, name, f"{error}, as {where} has {name} = {described(params[name])}")
     return result
 
 

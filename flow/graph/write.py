@@ -9,31 +9,49 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flow.graph.model import DEFAULT_CREDIT, DEFAULT_CREDIT_BYTES, Edge, Graph, GraphNode
+from flow.graph.model import DEFAULT_CREDIT, DEFAULT_CREDIT_BYTES, Edge, End, Graph, GraphNode
 from flow.graph.params import escaped
 
 
 def write_graph(graph: Graph) -> str:
     """The graph as the text of a graph file."""
-    top = {"title": graph.title, "paper": graph.paper}
-    parts = ["".join(f"{key} = {toml(_escaped(value))}\n" for key, value in top.items() if value)]
-    parts += [_table(f"nodes.{name}", _node(node)) for name, node in graph.nodes.items()]
-    # always: a graph without edges still says so
-    parts.append(_table("edges", _edges(graph), always=True))
-    parts.append(_table("workers", {name: list(entries) for name, entries in graph.workers.items()}))
-    parts.append(_table("until", graph.until))
-    report = {"show": list(graph.report.show)} if graph.report.show else {}
-    parts.append(_table("report", report | ({} if graph.report.curve is None else {"curve": graph.report.curve})))
-    resolved = {} if graph.profile is None else {"profile": graph.profile}
-    # always: it says that braces in texts are all doubled and that no params can be set any more
-    parts.append(_table("resolved", {**resolved, "params": graph.params}, always=True, escape=False))
+    ports = {name: _ends(ends) for name, ends in graph.ports.items()}
+    report: dict[str, Any] = {"show": list(graph.report.show)} if graph.report.show else {}
+    report |= {} if graph.report.curve is None else {"curve": graph.report.curve}
+    tables: dict[str, Any] = {
+        **{key: value for key, value in (("title", graph.title), ("paper", graph.paper)) if value},
+        "nodes": {name: _node(node) for name, node in graph.nodes.items()},
+        "edges": _edges(graph),
+        **({"ports": ports} if ports else {}),
+        "workers": {name: list(entries) for name, entries in graph.workers.items()},
+        "until": graph.until,
+        "report": report,
+    }
+    profile = {} if graph.profile is None else {"profile": graph.profile}
+    # It says that braces in texts are all doubled and that no params can be set any more.
+    resolved = {"resolved": {**profile, "params": graph.params}}
+    return write_tables({**escaped_tables(tables), **resolved})
+
+
+# Also where there is nothing in them: a graph without edges says so.
+_ALWAYS = ("edges", "resolved")
+
+
+def write_tables(tables: Mapping[str, Any]) -> str:
+    """The text of a file that holds these tables."""
+    parts = ["".join(f"{key} = {toml(value)}\n" for key, value in tables.items() if not isinstance(value, Mapping))]
+    for name, table in tables.items():
+        if name == "nodes":
+            parts += [_table(f"nodes.{_key(node)}", values, always=True) for node, values in table.items()]
+        elif isinstance(table, Mapping):
+            parts.append(_table(name, table, always=name in _ALWAYS))
     return "\n".join(part for part in parts if part)
 
 
-def _table(name: str, values: Mapping[str, Any], *, always: bool = False, escape: bool = True) -> str:
+def _table(name: str, values: Mapping[str, Any], *, always: bool) -> str:
     if not values and not always:
         return ""
-    lines = [f"{_key(key)} = {toml(_escaped(value) if escape else value)}\n" for key, value in values.items()]
+    lines = [f"{_key(key)} = {toml(value)}\n" for key, value in values.items()]
     return f"[{name}]\n{''.join(lines)}"
 
 
@@ -52,6 +70,11 @@ def _edges(graph: Graph) -> dict[str, Any]:
     return {sender: edges[0] if len(edges) == 1 else edges for sender, edges in found.items()}
 
 
+def _ends(ends: tuple[End, ...]) -> Any:
+    texts = [str(end) for end in ends]
+    return texts[0] if len(texts) == 1 else texts
+
+
 def _edge(graph: Graph, edge: Edge, several: bool) -> Any:
     said: dict[str, Any] = {"to": str(edge.receiver)}
     if graph.kind(edge) == "Out" and (several or edge.mode != "share"):
@@ -65,12 +88,13 @@ def _edge(graph: Graph, edge: Edge, several: bool) -> Any:
     return said if len(said) > 1 else str(edge.receiver)
 
 
-def _escaped(value: Any) -> Any:
+def escaped_tables(value: Any) -> Any:
+    """The value with the braces of all texts doubled, so that filling in params leaves them as they are."""
     if isinstance(value, str):
         return escaped(value)
-    if isinstance(value, list):
-        return [_escaped(item) for item in value]
-    return {key: _escaped(item) for key, item in value.items()} if isinstance(value, dict) else value
+    if isinstance(value, (list, tuple)):
+        return [escaped_tables(item) for item in value]
+    return {key: escaped_tables(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def toml(value: Any) -> str:

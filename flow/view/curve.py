@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flow.errors import MissingError
-from flow.progress import Curve, CurvePoint
+from flow.progress import COPY, Curve, CurvePoint
 from flow.view.numbers import short
 
 if TYPE_CHECKING:
@@ -18,13 +19,16 @@ SMOOTH_PART = 0.05
 TICK_MINUTES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 240, 480, 960, 1440, 2880)
 
 
-def draw_curve(curve: Curve, path: Path, title: str = "") -> bool:
+def draw_curve(curve: Curve, path: Path, title: str = "", copies: Sequence[Curve] = ()) -> bool:
     """Write a PNG of `curve` to `path`; False when it has fewer than two points, and nothing is written.
+
+    Args:
+      copies: the same of each copy of a sweep; they are drawn beside each other instead.
 
     Raises:
       MissingError: matplotlib is not installed.
     """
-    points = [point for point in curve.points if math.isfinite(point.mean) and math.isfinite(point.spread)]
+    points = _finite(curve)
     if len(points) < 2:
         return False
     try:
@@ -37,18 +41,11 @@ def draw_curve(curve: Curve, path: Path, title: str = "") -> bool:
     figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    xs, means, spreads = [point.x for point in points], *smoothed(points)
-    axes.fill_between(
-        xs,
-        [mean - spread for mean, spread in zip(means, spreads, strict=True)],
-        [mean + spread for mean, spread in zip(means, spreads, strict=True)],
-        alpha=0.2,
-        linewidth=0,
-        label="± one standard deviation",
-    )
-    axes.plot(xs, [point.mean for point in points], color="C0", alpha=0.3, linewidth=0.8)
-    axes.plot(xs, means, color="C0", linewidth=1.8, label=f"{curve.name}, smoothed")
-    axes.set_xlabel(curve.x_name)
+    several = [(one.name.rpartition(COPY)[2], _finite(one)) for one in copies]
+    drawn = [(label, those) for label, those in several if len(those) > 1]
+    for at, (label, those) in enumerate(drawn or [(f"{curve.name}, smoothed", points)]):
+        _line(axes, those, f"C{at}", label, alone=not drawn)
+    axes.set_xlabel(f"{curve.x_name} of each" if drawn else curve.x_name)
     axes.set_ylabel(curve.name)
     axes.xaxis.set_major_formatter(lambda value, _: short(value))
     axes.margins(x=0.0)
@@ -57,11 +54,33 @@ def draw_curve(curve: Curve, path: Path, title: str = "") -> bool:
     axes.legend(loc="best", frameon=False)
     if title:
         axes.set_title(title)
-    _minutes(axes, points)
+    if not drawn:  # copies are not equally far after the same time
+        _minutes(axes, points)
     unfinished = path.with_name(f".{path.name}")
     figure.savefig(unfinished, format="png")
     unfinished.replace(path)
     return True
+
+
+def _finite(curve: Curve) -> list[CurvePoint]:
+    return [point for point in curve.points if math.isfinite(point.mean) and math.isfinite(point.spread)]
+
+
+def _line(axes: Axes, points: list[CurvePoint], colour: str, label: str, *, alone: bool) -> None:
+    """A smoothed mean with its spread; beside others only the spread's colour tells whose it is."""
+    xs, means, spreads = [point.x for point in points], *smoothed(points)
+    axes.fill_between(
+        xs,
+        [mean - spread for mean, spread in zip(means, spreads, strict=True)],
+        [mean + spread for mean, spread in zip(means, spreads, strict=True)],
+        alpha=0.2 if alone else 0.08,
+        color=colour,
+        linewidth=0,
+        label="± one standard deviation" if alone else None,
+    )
+    if alone:
+        axes.plot(xs, [point.mean for point in points], color=colour, alpha=0.3, linewidth=0.8)
+    axes.plot(xs, means, color=colour, linewidth=1.8, label=label)
 
 
 def smoothed(points: list[CurvePoint]) -> tuple[list[float], list[float]]:

@@ -16,6 +16,8 @@ def plain_line(progress: Progress) -> str:
     """`frames 120,000 (5,900/s)  episodes 41  episode_return -20.3  updates 310 (4.1/s)  left 3 min`."""
     parts = []
     for name in progress.shown:
+        if progress.parted(name)[1]:
+            continue  # a copy of a sweep is told beside what all have
         if name in progress.counters:
             counter = progress.counters[name]
             speed = f" ({rate(counter.rate)})" if counter.rate > 0 else ""
@@ -23,11 +25,18 @@ def plain_line(progress: Progress) -> str:
         elif name in progress.gauges:
             parts.append(f"{name} {real(progress.gauges[name].value)}")
         elif name in progress.series and progress.series[name].mean is not None:
-            parts.append(f"{name} {real(progress.series[name].mean or 0.0)}")
+            parts.append(f"{name} {real(progress.series[name].mean or 0.0)}{_copies(progress, name)}")
     if progress.faults:
         parts.append(f"faults {len(progress.faults)}")
     left = f"left {about(progress.left)}" if progress.left is not None else f"at {duration(progress.elapsed)}"
     return "  ".join(clean(part) for part in [*parts, left])
+
+
+def _copies(progress: Progress, name: str) -> str:
+    """What each copy of a sweep says of a series."""
+    found = [(copy, progress.series[full].mean) for copy, full in progress.of_copies(name) if full in progress.series]
+    said = [f"{copy} {real(mean)}" for copy, mean in found if mean is not None]
+    return f" ({', '.join(said)})" if said else ""
 
 
 class PlainView:

@@ -1,5 +1,7 @@
 """Metrics of a run on disk: metrics.jsonl always, TensorBoard event files where tensorboardX is installed.
 
+Each copy of a sweep has event files in a folder of its own, so that TensorBoard lays their curves over each other.
+
     {"time": …, "x": 120000, "x_name": "frames", "counters": {…}, "rates": {…}, "gauges": {…},
      "series": {"episode_return": [mean, spread, count]}}        of the values since the line before
 
@@ -17,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from flow.progress import CurvePoint, NewValue, Progress
+from flow.progress import COPY, CurvePoint, NewValue, Progress
 
 EVERY_S = 2.0
 FILE = "metrics.jsonl"
@@ -33,7 +35,8 @@ class MetricsWriter:
         """One line for the user when tensorboardX is missing."""
         self._every_s = every_s
         self._file = (folder / FILE).open("a", encoding="utf-8", buffering=1)
-        self._events = self._open_events(folder)
+        self._folder = folder
+        self._events: dict[str, Any] = {"": self._open_events(folder)}
         self._new: dict[str, list[NewValue]] = {}
         self._last: Progress | None = None
         self._written = -math.inf
@@ -54,8 +57,9 @@ class MetricsWriter:
             self._file.close()
         except OSError as error:
             self._say_lost(error)
-        if self._events is not None:
-            self._events.close()
+        for events in self._events.values():
+            if events is not None:
+                events.close()
 
     def _open_events(self, folder: Path) -> Any:
         try:
@@ -99,13 +103,18 @@ class MetricsWriter:
             "series": {name: [point.mean, point.spread, point.count] for name, point in series.items()},
         }
         self._file.write(json.dumps(line) + "\n")
-        if self._events is None:
+        if self._events[""] is None:
             return
         scalars = {name: point.mean for name, point in series.items()} | line["gauges"]  # type: ignore[operator]
         scalars |= {f"rate/{name}": one.rate for name, one in progress.counters.items()}
         scalars |= {f"total/{name}": float(one.total) for name, one in progress.counters.items()}
-        for name, value in scalars.items():
-            self._events.add_scalar(name, value, global_step=int(progress.x), walltime=progress.now)
+        for full, value in scalars.items():
+            name, copy = progress.parted(full)
+            if copy not in self._events:
+                self._events[copy] = self._open_events(self._folder / copy)
+            own = progress.counters.get(f"{progress.x_name}{COPY}{copy}") if copy else None
+            x = progress.x if own is None else own.total
+            self._events[copy].add_scalar(name, value, global_step=int(x), walltime=progress.now)
 
     def __enter__(self) -> MetricsWriter:
         return self

@@ -34,6 +34,7 @@ FRAME_SKIP = 4
 SIDE = 84
 CONTEXT = 3  # frames before an observation's own that its stack holds
 GROUPS = 2
+LANES_MAX = 1024
 
 
 @node(needs=("ale_py",))
@@ -43,7 +44,7 @@ async def actor(
     context: Context,
     *,
     game: Annotated[str, GAMES],
-    lanes: Annotated[int, Range(2, 1024)] = 32,
+    lanes: Annotated[int, Range(2, LANES_MAX)] = 32,
     steps: Annotated[int, Range(1, 1000)] = 20,
     threads: Annotated[int, Range(1, 256)] = 1,
     no_ops_max: Annotated[int, Range(0, 60)] = 30,
@@ -74,8 +75,9 @@ async def actor(
         "reward_clipping": False,
         "use_fire_reset": True,
     }
-    # Streams must be new in every start of a run directory, and in time order for whoever reads the store.
-    stream = time.time_ns() // 1_000_000 << 20 | context.replica * lanes % (1 << 20)
+    # Streams must be new in every start of a run directory, and in time order for whoever reads the store: actors of
+    # several nodes, copies of a sweep for instance, may share one.
+    stream = time.time_ns() // 1_000_000 << 20 | context.number % (1 << 10) * LANES_MAX
     async with trio.open_nursery() as nursery:
         for number in range(GROUPS):
             size = lanes // GROUPS

@@ -60,7 +60,7 @@ class Edge:
 class Desk(Assembly):
     """An assembly whose tallies are in memory."""
 
-    def _tally(self, end, name):
+    def _tally(self, end, name, why="starved"):
         return self.tallies.setdefault((end, name), Tally())
 
 

@@ -375,4 +375,4 @@ def test_two_inboxes_at_one_path_are_refused(tmp_path):
     finally:
         for hub in (first, second):
             hub._inbox.close()
-            hub._context.term()
+            hub.sockets.term()

@@ -58,14 +58,17 @@ def hosted(tmp_path):
     nodes = [Node("a", source), Node("n", worker), Node("b", sink)]
     plan = plan_of(nodes, [Edge("a.out", "n.ticks", "share", 2), Edge("n.out", "b.into", "share", 2)])
     hub = Hub("w", 0, print)
-    desk = Desk(plan, "w", hub, {node.name: node.type for node in nodes}, {node.name: {} for node in nodes}, {})
+    pages = {
+        f"{name}-0": Page.open(tmp_path / f"{name}-0.page", node=name, worker="w", incarnation=0) for name in "anb"
+    }
+    desk = Desk(plan, "w", hub, {node.name: node.type for node in nodes}, {node.name: {} for node in nodes}, pages)
     desk.build()
-    page = Page.open(tmp_path / "n-0.page", node="n", replica=0, worker="w", incarnation=0)
+    page = pages["n-0"]
     mine = plan.workers[0].nodes[1]
     host = Host(mine, worker, desk, page, EventLog(tmp_path, "w"), tmp_path)
     yield host, _port(desk, plan, 0, "out"), _port(desk, plan, 2, "into")
     hub._inbox.close()
-    hub._context.term()
+    hub.sockets.term()
 
 
 def _port(desk, plan, index, name):

@@ -153,9 +153,9 @@ def test_wrong_use_of_names_says_what_to_do(tmp_path):
     page.counter("x")
     with pytest.raises(RunError, match="'x' is a counter, asked for as a gauge"):
         page.gauge("x")
-    with pytest.raises(RunError, match="1 to 120 bytes"):
-        page.counter("x" * 121)
-    with pytest.raises(RunError, match=r"no room for series .* holds 256 names and 21 series"):
+    with pytest.raises(RunError, match="1 to 248 bytes"):
+        page.counter("x" * 249)
+    with pytest.raises(RunError, match=r"no room for series .* holds 256 names and 20 series"):
         [page.series(f"s{number}") for number in range(100)]
     with pytest.raises(RunError, match="no room for counter"):
         [page.counter(f"c{number}") for number in range(400)]
@@ -184,7 +184,7 @@ def test_no_file_yet_is_none_and_another_version_is_named(tmp_path):
     raw = bytearray((tmp_path / "a.page").read_bytes())
     raw[8] = 9
     (tmp_path / "b.page").write_bytes(raw)
-    with pytest.raises(RunError, match="a page of version 9, this flow reads version 1"):
+    with pytest.raises(RunError, match="a page of version 9, this flow reads version 2"):
         read_page(tmp_path / "b.page")
 
 
@@ -263,3 +263,42 @@ def test_reading_while_another_process_writes_and_after_it_is_killed(tmp_path):
     finally:
         writer.kill()
         writer.wait()
+
+
+def test_a_mark_tells_what_counters_were_and_the_older_of_two_counts(tmp_path):
+    page = Page.open(tmp_path / "a.page", node="a")
+    first = read_page(page.path).marked
+    frames = page.counter("frames")
+    frames.add(10)
+    page.mark()
+    frames.add(5)
+    late = page.counter("late")
+    late.add(3)
+    view = read_page(page.path)
+    assert (view.before, view.marked) == ({"frames": 0, "late": 0}, first)
+    page.mark()
+    frames.add(1)
+    view = read_page(page.path)
+    assert (view.before["frames"], view.counters["frames"], view.marked > first) == (10, 16, True)
+    page.close()
+    Page.open(page.path, node="a")
+    assert read_page(page.path).before["frames"] == 15
+
+
+def test_a_histogram_counts_what_it_is_told_and_fades_with_each_mark(tmp_path):
+    page = Page.open(tmp_path / "a.page", node="a")
+    took = page.histogram("took", "us")
+    took.add(3)
+    took.add(1_000_000, times=8)
+    counts = read_page(page.path).histograms["took"]
+    assert (sum(counts), counts[3]) == (9, 1)
+    page.mark()
+    took.add(3)
+    assert (sum(read_page(page.path).histograms["took"]), read_page(page.path).units["took"]) == (5.5, "us")
+
+
+def test_a_beat_says_when(tmp_path):
+    page = Page.open(tmp_path / "a.page", node="a")
+    assert read_page(page.path).beaten == 0
+    page.beat()
+    assert abs(read_page(page.path).beaten - time.time()) < 60
