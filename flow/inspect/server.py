@@ -105,8 +105,6 @@ class ControlServer:
             self.clients.add(id(client))
             try:
                 await self._converse(client, trio.SocketStream(connection))
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return  # it went while something was being sent to it
             finally:
                 self.clients.discard(id(client))
                 for undo in client.closing.values():
@@ -123,7 +121,7 @@ class ControlServer:
 
             nursery.start_soon(send)
             unpacker = Unpacker(REQUEST_MAX)
-            while part := await stream.receive_some(REQUEST_MAX):
+            while part := await _part(stream):
                 try:
                     requests = unpacker.feed(part)
                 except ControlError as error:
@@ -146,6 +144,14 @@ class ControlServer:
             client.reply({"id": number, "ok": await handler(client, request)})
         except FlowError as error:
             client.reply({"id": number, "error": str(error)})
+
+
+async def _part(stream: trio.SocketStream) -> bytes:
+    """What came next; nothing of a client that is gone, in whatever way it went."""
+    try:
+        return bytes(await stream.receive_some(REQUEST_MAX))
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        return b""
 
 
 def asked(request: Words, name: str, kind: type, default: Any = None) -> Any:
