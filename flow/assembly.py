@@ -57,6 +57,9 @@ class Assembly:
             if self._is_here(link.receiver) and link.receiver not in self.mailboxes:
                 feeders = sum(other.receiver == link.receiver for other in links)
                 self.mailboxes[link.receiver] = self._mailbox(link, feeders)
+            if self._is_here(link.receiver):
+                name = f"edge.{link.edge}.received"
+                self.mailboxes[link.receiver].tallies[link.number] = self._tally(link.receiver, name)
         for link in links:
             if self._is_here(link.sender):
                 self._begin(link)

@@ -114,7 +114,7 @@ def _close(graph: Graph, directory: RunDirectory, outcome: Outcome, note: str) -
         note = f"{note}\n{directory.about_file}: how the run ended could not be written: {error.strerror}".strip()
     if outcome.progress.curve is not None:
         try:
-            draw_curve(outcome.progress.curve, directory.curve_file, graph.title, outcome.progress.copies)
+            draw_curve(outcome.progress.curve, directory.curve_file, graph.title, outcome.progress.copy_curves)
         except (MissingError, OSError) as error:
             note = f"{note}\n{error}".strip()
     if note:

@@ -112,6 +112,11 @@ class In(Generic[M]):
         self._mailbox = mailbox
         self._handling = spec.measures.handling
 
+    @property
+    def message_type(self) -> type[M]:
+        """What comes: where the port takes any message, the type that its edges decided."""
+        return cast(type[M], self._spec.messages[0])
+
     def __aiter__(self) -> In[M]:
         return self
 
@@ -160,6 +165,11 @@ class Out(Generic[M]):
         self._handling = spec.measures.handling
         self._turns = [0 for _ in groups]
         self._until_yield = 0
+
+    @property
+    def message_type(self) -> type[M]:
+        """What goes: where the port sends any message, the type that its edges or its node decided."""
+        return cast(type[M], self._spec.messages[0])
 
     async def send(self, message: M) -> None:
         """Send a message, waiting while its receivers are behind. Its arrays are read-only from here on.

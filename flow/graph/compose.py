@@ -147,8 +147,7 @@ class _Nodes:
         if len(full.encode()) > NODE_MAX:
             problems.add("nodes", name, f"'{full}' is longer than {NODE_MAX} bytes; give it a shorter name")
             return None
-        folder = self.source.folder_of(f"{table}.run")
-        node = read_node(full, table, settings, folder, problems)
+        node = read_node(full, table, settings, lambda key: self.source.folder_of(f"{table}.{key}"), problems)
         if node is None:
             return None
         self.reading.nodes[full] = node
