@@ -48,8 +48,8 @@ def place():
 @contextlib.asynccontextmanager
 async def serving(place, **handlers):
     """A server, and what connects to it; all ends with the block."""
-    control = ControlServer(place, {"run": "r", "who": "worker main", "pid": 1}, handlers)
-    peers = []
+    peers, warnings = [], []
+    control = ControlServer(place, {"run": "r", "who": "worker main", "pid": 1}, handlers, warnings.append)
 
     async def connect():
         peers.append(Peer(await trio.open_unix_socket(str(place))))
@@ -60,6 +60,7 @@ async def serving(place, **handlers):
         await trio.testing.wait_all_tasks_blocked()
         try:
             yield control, connect
+            assert not warnings
         finally:
             for peer in peers:
                 peer.stream.socket.close()
@@ -143,3 +144,21 @@ def test_addresses_are_nodes_with_or_without_a_replica_and_ports_stand_behind_th
         split_address("actor[x]")
     with pytest.raises(ControlError, match=r"names no port or setting; write NODE\.NAME"):
         split_port("actor")
+
+
+async def test_a_mistake_in_a_handler_is_told_and_logged_and_serving_goes_on(place):
+    async def broken(client, request):
+        raise KeyError("oh")
+
+    warnings = []
+    control = ControlServer(place, {"who": "worker main"}, {"broken": broken, "echo": echo}, warnings.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(control.run)
+        await trio.testing.wait_all_tasks_blocked()
+        async with await trio.open_unix_socket(str(place)) as stream:
+            peer = Peer(stream)
+            await peer.hear()
+            assert "'broken' failed: KeyError('oh')" in (await peer.ask(id=1, do="broken"))["error"]
+            assert "Traceback" in warnings[0]
+            assert (await peer.ask(id=2, do="echo", word="on"))["ok"] == {"said": "on"}
+        nursery.cancel_scope.cancel()

@@ -40,7 +40,7 @@ class Box:
 
 def watching(kind, **ports):
     watch = NodeWatch(dict.fromkeys(ports, kind))
-    watch.attach(ports, NeverResting(), None)
+    watch.attach(ports, NeverResting(), NeverResting(), None)
     return watch
 
 
