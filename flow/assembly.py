@@ -57,6 +57,9 @@ class Assembly:
             if self._is_here(link.receiver) and link.receiver not in self.mailboxes:
                 feeders = sum(other.receiver == link.receiver for other in links)
                 self.mailboxes[link.receiver] = self._mailbox(link, feeders)
+            if self._is_here(link.receiver):
+                name = f"edge.{link.edge}.received"
+                self.mailboxes[link.receiver].tallies[link.number] = self._tally(link.receiver, name)
         for link in links:
             if self._is_here(link.sender):
                 self._begin(link)
@@ -175,6 +178,12 @@ class Assembly:
             page.histogram(f"{name}.answer_us", "us") if port.kind == "Call" else None,
             page.histogram(f"{name}.batch_rows") if port.kind == "Serve" else None,
         )
+
+    def messages(self, node: NodePlan, *, sent: bool) -> int:
+        """How many messages a node took, or sent, over all its ports."""
+        suffix = ".sent" if sent else ".received"
+        mine = ((end, name) for end, name in self.tallies if end[:2] == (node.name, node.replica))
+        return sum(self.tallies[end, name].messages.value for end, name in mine if name.endswith(suffix))
 
     def node_failed(self, node: NodePlan) -> None:
         """Whoever waits for an answer of this node is told that there will be none."""

@@ -15,6 +15,8 @@ from flow.assembly import Assembly
 from flow.computing import WorkThreads, current_threads
 from flow.context import Context, Level, Live
 from flow.errors import CheckpointError, DiskFullError, MissingError, SettingError
+from flow.inspect.live import read_live
+from flow.inspect.watch import NodeWatch
 from flow.logs import EventLog
 from flow.node_type import NodeType
 from flow.occupancy import Occupancy
@@ -109,6 +111,18 @@ class Host:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     rest: AtRest = field(default_factory=AtRest)
     saved: Saved = field(default_factory=Saved)
+    live: dict[str, Live[Any]] = field(default_factory=dict)
+    task: trio.lowlevel.Task | None = None
+    begun: trio.Event = field(default_factory=trio.Event)  # the start that was asked for last
+    _again: list[dict[str, Any] | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.watch = NodeWatch({port.name: port.kind for port in self.type.ports.values()})
+
+    @property
+    def messages(self) -> int:
+        """How many messages and questions it took in all; of a source, how many it sent."""
+        return self.assembly.messages(self.plan, sent=self.is_source)
 
     @property
     def is_source(self) -> bool:
@@ -120,7 +134,32 @@ class Host:
         self.scope, self.rest = trio.CancelScope(), AtRest()
 
     async def run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
-        """Run the node, after `begin`, to its end. Returns None when it ended, else its traceback."""
+        """Run the node, after `begin`, to its end, with starts by hand between.
+
+        Returns None when it ended, else its traceback.
+        """
+        trace = await self._run(incarnation, restored)
+        while self._again:
+            restored = self._again.pop()
+            incarnation += 1
+            self.page.set_incarnation(incarnation)
+            self.begin()
+            trace = await self._run(incarnation, restored)
+        return trace
+
+    def restart(self, restored: dict[str, Any] | None) -> None:
+        """End it and start it again, from a state of its own."""
+        self._again, self.begun = [restored], trio.Event()
+        self.scope.cancel()
+
+    def resume(self) -> None:
+        """Let it run on, if it was paused."""
+        if self.watch.paused:
+            self.watch.resume()
+            if self.running:
+                self.page.set_state("running")
+
+    async def _run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
         self.incarnation, self.saved = incarnation, Saved(restored)
         occupancy = self.assembly.occupancy(self.plan.key)
         occupancy.start()
@@ -128,12 +167,16 @@ class Host:
         self.rest.threads = threads
         current_threads.set(threads)
         ports = self.assembly.ports(self.plan, self.rest)
-        self.page.set_state("running")
+        self.watch.attach(ports, self.rest, occupancy)
+        self.task = trio.lowlevel.current_task()
+        self.begun.set()
+        self.page.set_state("paused" if self.watch.paused else "running")
         self.page.set_text("")
         try:
             with self.scope:
                 await self.type.function(*ports.values(), **self._keywords())
         except Exception as error:
+            self._again.clear()
             first = first_cause(error)
             self.cause = f"{type(first).__name__}: {first}"
             self.failed_for_good = isinstance(first, _FOR_GOOD)
@@ -144,7 +187,11 @@ class Host:
             self.assembly.node_failed(self.plan)
             return "".join(traceback.format_exception(error))
         else:
-            self._finish(ports)
+            if self._again and self.scope.cancelled_caught:
+                self.assembly.node_failed(self.plan)
+            else:
+                self._again.clear()
+                self._finish(ports)
             return None
         finally:
             self.running = False
@@ -178,9 +225,12 @@ class Host:
 
     def _keywords(self) -> dict[str, Any]:
         keywords: dict[str, Any] = {}
+        changed = read_live(self.directory)
         for name, setting in self.type.settings.items():
             value = self.plan.settings.get(name, setting.default)
-            keywords[name] = Live(value) if setting.live else value
+            keywords[name] = value
+            if setting.live:
+                keywords[name] = self.live[name] = Live(changed.get(name, value))
         if self.type.context_parameter:
             keywords[self.type.context_parameter] = self._context()
         if self.type.saved_parameter:

@@ -33,7 +33,8 @@ class StreamMailbox:
 
     producers: int
     tally: Tally = field(default_factory=Tally)
-    waiting: deque[tuple[Message, int, Taken]] = field(default_factory=deque)
+    tallies: dict[int, Tally] = field(default_factory=dict)
+    waiting: deque[tuple[int, Message, int, Taken]] = field(default_factory=deque)
     ended: set[int] = field(default_factory=set)
     closed: bool = False
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
@@ -43,16 +44,20 @@ class StreamMailbox:
         """The node ended and will take no more: what waits and what still comes is dropped, so that no sender waits."""
         self.closed = True
         while self.waiting:
-            _, size, taken = self.waiting.popleft()
-            self.tally.dropped.add()
+            link, _, size, taken = self.waiting.popleft()
+            self.tally_of(link).dropped.add()
             taken(1, size)
 
-    def put(self, message: Message, size: int, taken: Taken) -> None:
+    def tally_of(self, link: int) -> Tally:
+        """What counts the messages of a link: several edges may lead to one port."""
+        return self.tallies.get(link, self.tally)
+
+    def put(self, link: int, message: Message, size: int, taken: Taken) -> None:
         if self.closed:
-            self.tally.dropped.add()
+            self.tally_of(link).dropped.add()
             taken(1, size)
             return
-        self.waiting.append((message, size, taken))
+        self.waiting.append((link, message, size, taken))
         self._arrival.unpark()
 
     def end(self, link: int) -> None:
@@ -86,10 +91,10 @@ class StreamMailbox:
         """The next message, None if none waits."""
         if not self.waiting:
             return None
-        message, size, taken = self.waiting.popleft()
+        link, message, size, taken = self.waiting.popleft()
         if self.waiting:
             self._arrival.unpark()
-        self.tally.add(size)
+        self.tally_of(link).add(size)
         taken(1, size)
         return message
 
@@ -100,6 +105,7 @@ class QuestionMailbox:
 
     callers: int
     tally: Tally = field(default_factory=Tally)
+    tallies: dict[int, Tally] = field(default_factory=dict)  # by link: several edges may lead to one port
     gathering: Gathering[Message, Message] = field(default_factory=Gathering)
     unanswered: dict[tuple[int, int], Fail] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
@@ -116,11 +122,12 @@ class QuestionMailbox:
         fail: Fail,
     ) -> None:
         """A question arrived. `reply` takes its answer; `fail` says that there will be none."""
+        tally = self.tallies.get(link, self.tally)
         if self.closed:
-            self.tally.dropped.add()
+            tally.dropped.add()
             fail(True)
             return
-        self.tally.add(size)
+        tally.add(size)
         self.unanswered[link, request] = fail
 
         def answered(answer: Message) -> None:
@@ -177,6 +184,7 @@ class NewestMailbox:
 
     publishers: int = 1
     tally: Tally = field(default_factory=Tally)
+    tallies: dict[int, Tally] = field(default_factory=dict)  # by link
     newest: Message | None = None
     version: int = -1
     generations: dict[int, int] = field(default_factory=dict)
@@ -187,10 +195,11 @@ class NewestMailbox:
         """A value arrived. One older than what is here is dropped: two publishers' values may cross."""
         began_again = generation > self.generations.get(link, generation)
         self.generations[link] = generation
+        tally = self.tallies.get(link, self.tally)
         if version < self.version and not began_again:
-            self.tally.dropped.add()
+            tally.dropped.add()
             return
-        self.tally.add(size)
+        tally.add(size)
         self.newest, self.version = message, version
         self._arrival.unpark_all()
 

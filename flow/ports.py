@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import trio
 
@@ -25,6 +25,9 @@ from flow.links import CallLink, NewestLink, StreamLink
 from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message, Sizes, as_library, check, freeze, signature, size_in_bytes
 from flow.stats import Histogram
+
+if TYPE_CHECKING:
+    from flow.inspect.watch import Watch
 
 M = TypeVar("M", bound=Message)
 Q = TypeVar("Q", bound=Message)
@@ -65,7 +68,10 @@ class Measures:
 
 @dataclass
 class PortSpec:
-    """What each port knows of itself. checked: whether messages are held to their type as they enter and leave."""
+    """What each port knows of itself.
+
+    checked: whether messages are held to their type as they enter and leave. watch: what it does for an inspector.
+    """
 
     node: str
     name: str
@@ -74,6 +80,7 @@ class PortSpec:
     checked: bool = True
     rest: Rest = field(default_factory=NeverResting)
     measures: Measures = field(default_factory=Measures)
+    watch: Watch | None = None
     # Signatures of messages that were found good: a stream repeats few of them.
     good: set[object] = field(default_factory=set, repr=False, compare=False)
 
@@ -89,6 +96,12 @@ class PortSpec:
             raise MessageError(f"node {self.node}, port {self.name}: {error}") from None
         if known is not None and len(self.good) < SIGNATURES_MAX:
             self.good.add((which, known))
+
+
+def spec_of(port: Any) -> PortSpec:
+    """What a port of any kind knows of itself."""
+    spec: PortSpec = port._spec
+    return spec
 
 
 class In(Generic[M]):
@@ -118,19 +131,26 @@ class In(Generic[M]):
         handling = self._handling
         if handling is not None and handling.timed:
             handling.done()
-        with self._spec.rest:
+        spec = self._spec
+        if spec.watch is not None:
+            await spec.watch.before_take()
+        with spec.rest:
             message = await self._mailbox.take()
+        if spec.watch is not None:
+            await spec.watch.took(message, "message")
         if handling is not None:
             if handling.skip:
                 handling.skip -= 1
             else:
                 handling.began()
-        self._spec.check(message)  # against this end's sizes, which the sender's may not fix
+        spec.check(message)  # against this end's sizes, which the sender's may not fix
         return cast(M, as_library(message))
 
     def receive_nowait(self) -> M | None:
         """The next message, or None if none waits now."""
         message = self._mailbox.take_nowait()
+        if message is not None and self._spec.watch is not None:
+            self._spec.watch.passed(message, "message")
         return None if message is None else cast(M, as_library(message))
 
 
@@ -160,10 +180,13 @@ class Out(Generic[M]):
         handling = self._handling
         if handling is not None and handling.timed:
             handling.done()
-        self._spec.check(message)
+        spec = self._spec
+        if spec.watch is not None:
+            await spec.watch.before_send()
+        spec.check(message)
         freeze(message)
         size = size_in_bytes(message)
-        with self._spec.rest:  # the message is not sent yet: a source that never waits for credit rests here
+        with spec.rest:  # the message is not sent yet: a source that never waits for credit rests here
             if self._until_yield:
                 self._until_yield -= 1
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -173,6 +196,8 @@ class Out(Generic[M]):
         # To all groups at once or to none: a send that is cancelled while it waits has sent nothing.
         for link in await self._free_links(size):
             link.send(message, size)
+        if spec.watch is not None:
+            spec.watch.passed(message, "message")
         if handling is not None:
             if handling.skip:
                 handling.skip -= 1
@@ -219,14 +244,21 @@ class Call(Generic[Q, A]):
           MessageError: the question does not conform to the port's type.
           PeerRestarted: the server was restarted before it answered, and the question is not repeatable.
         """
-        self._spec.check(question)
+        spec = self._spec
+        if spec.watch is not None:
+            await spec.watch.before_send()
+        spec.check(question)
         freeze(question)
+        if spec.watch is not None:
+            spec.watch.passed(question, "question")
         link = min(self._links, key=lambda link: len(link.pending))
         began = perf_counter()
-        with self._spec.rest:
+        with spec.rest:
             answer = await link.ask(question, size_in_bytes(question))
-        if self._spec.measures.answer_us is not None:
-            self._spec.measures.answer_us.add(int(1e6 * (perf_counter() - began)))
+        if spec.measures.answer_us is not None:
+            spec.measures.answer_us.add(int(1e6 * (perf_counter() - began)))
+        if spec.watch is not None:
+            spec.watch.passed(answer, "answer")
         return cast(A, as_library(answer))
 
     def end(self) -> None:
@@ -274,6 +306,8 @@ class _Batches(Generic[Q, A]):
         measures = self._spec.measures
         if measures.handling is not None and measures.handling.timed:
             measures.handling.done()
+        if self._spec.watch is not None:
+            await self._spec.watch.before_take()
         try:
             with self._spec.rest:
                 asked, reason = await self._mailbox.take(self._most)
@@ -285,6 +319,8 @@ class _Batches(Generic[Q, A]):
         if measures.handling is not None:
             measures.handling.began()
         questions = self._staging.gather([group.question for group in asked], rows, bucket_for(rows, self._sizes))
+        if self._spec.watch is not None:
+            await self._spec.watch.took(questions, "batch")
         return CheckedBatch(self._spec, cast(Any, asked), cast(Q, as_library(questions)), reason)
 
 
@@ -326,6 +362,8 @@ class Publish(Generic[M]):
         size = size_in_bytes(message)
         for link in self._links:
             link.publish(version, message, size)
+        if self._spec.watch is not None:
+            self._spec.watch.passed(message, "value")
 
     def end(self) -> None:
         for link in self._links:

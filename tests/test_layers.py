@@ -12,7 +12,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # Modules of nodes that every family may import: what families say to each other.
-SHARED = ("nodes.messages", "nodes.experience", "nodes.fields", "nodes.atari_games", "nodes.algo", "nodes.nets")
+SHARED = (
+    "nodes.messages",
+    "nodes.experience",
+    "nodes.fields",
+    "nodes.atari_games",
+    "nodes.games",
+    "nodes.algo",
+    "nodes.nets",
+)
 PURE = ("nodes.algo", "nodes.nets")
 # Only these touch flow: its errors and its name for an array. No ports, no loop.
 PURE_MAY = ("flow.errors",)

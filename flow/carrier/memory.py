@@ -19,7 +19,7 @@ class StreamRoute:
 
     def data(self, sequence: int, message: Message) -> None:
         assert self.link is not None
-        self.mailbox.put(conformed(message, self.wanted), size_in_bytes(message), self.link.credit)
+        self.mailbox.put(self.link.number, conformed(message, self.wanted), size_in_bytes(message), self.link.credit)
 
     def end(self, sequence: int) -> None:
         assert self.link is not None

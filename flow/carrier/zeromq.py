@@ -189,7 +189,8 @@ class Hub:
             received.mailbox.end(envelope.link)
         elif isinstance(received.mailbox, StreamMailbox):
             assert envelope.message is not None
-            received.mailbox.put(envelope.message, envelope.size, self._taken(envelope.link, received))
+            taken = self._taken(envelope.link, received)
+            received.mailbox.put(envelope.link, envelope.message, envelope.size, taken)
         elif isinstance(received.mailbox, QuestionMailbox):
             self._deliver_question(received, received.mailbox, envelope)
         else:

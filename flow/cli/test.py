@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from flow.cli.check import add_variant
 from flow.errors import MissingError
 
 EXAMPLE = """examples:
@@ -11,6 +12,7 @@ EXAMPLE = """examples:
   flow test my_nodes.py:chunker --rule C07 --setting seconds=0.5
   flow test graphs/laser_atari.toml --level full
   flow test --rules
+  flow test --simulate graphs/laser_atari.toml --profile tiny --faults --runs 20
 """
 LEVELS = ("quick", "full", "soak")
 
@@ -35,13 +37,36 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--setting", action="append", default=[], metavar="KEY=VALUE", help="of the node; can be repeated"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="other examples than those of seed 0")
+    _add_simulation(parser)
     parser.add_argument("--json", action="store_true", help="one JSON array, for scripts")
     parser.set_defaults(run=run)
+
+
+def _add_simulation(parser: argparse.ArgumentParser) -> None:
+    simulation = parser.add_argument_group("simulated runs")
+    simulation.add_argument(
+        "--simulate", action="store_true", help="run whole graphs in one thread and virtual time, a run a seed"
+    )
+    simulation.add_argument(
+        "--faults",
+        nargs="?",
+        const="",
+        metavar="KINDS",
+        help="with what goes wrong: raise,kill,late,hang,disk, or also full,stop; without a name, the first five",
+    )
+    simulation.add_argument("--runs", type=int, default=100, metavar="N", help="seeds, from --seed on")
+    simulation.add_argument("--jobs", type=int, default=1, metavar="N", help="processes")
+    simulation.add_argument("--check", metavar="MODULE:FUNCTION", help="says what is wrong with a run that is over")
+    add_variant(simulation)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Test what is asked for and say what was found."""
     try:
+        if arguments.simulate:
+            from flow.testing.simulation import command as simulation
+
+            return simulation.run(arguments)
         from flow.testing import command
     except ModuleNotFoundError as error:
         raise MissingError(

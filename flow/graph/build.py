@@ -12,6 +12,7 @@ What it holds is what a file would say, so it is read, checked and run as a file
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -219,8 +220,14 @@ class Graph:
         return write_tables(escaped_tables(self._raw()))
 
     def write(self, path: str | Path) -> None:
-        """Write `to_toml` to a file."""
-        Path(path).write_text(self.to_toml(), encoding="utf-8")
+        """Write `to_toml` to a file, with the files that it names relative to that file's folder."""
+        folder = Path(path).resolve().parent
+        raw = self._raw()
+        nodes = {
+            name: {key: _relative(key, value, folder) for key, value in table.items()}
+            for name, table in raw["nodes"].items()
+        }
+        Path(path).write_text(write_tables(escaped_tables({**raw, "nodes": nodes})), encoding="utf-8")
 
     @property
     def _file(self) -> str:
@@ -239,6 +246,13 @@ class Graph:
         tables = {"nodes": self._nodes, "edges": edges, **self._tables}
         top = {key: value for key, value in self._top.items() if value}
         return {**top, **{name: table for name, table in tables.items() if table or name in ("nodes", "edges")}}
+
+
+def _relative(key: str, value: Any, folder: Path) -> Any:
+    file, colon, function = value.rpartition(":") if key == "run" else (value, "", "")
+    if key == "graph" or (key == "run" and node_files.is_file(file)):
+        return os.path.relpath(file, folder) + colon + function
+    return value
 
 
 def _short(receivers: list[Tables]) -> Any:

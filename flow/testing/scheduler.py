@@ -37,6 +37,8 @@ def scheduler_random() -> Random:
 def run(test: Callable[[], Awaitable[R]], *, seed: int = 0, real_time: bool = False) -> R:
     """Run an async test to its end; with the same seed its tasks take the same turns."""
     scheduler_random().seed(seed)
+    # Tasks that became ready at once are otherwise shuffled from an order that memory addresses decide.
+    trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
     clock = None if real_time else trio.testing.MockClock(autojump_threshold=0)
     return trio.run(test, clock=clock)
 

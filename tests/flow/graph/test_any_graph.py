@@ -154,8 +154,9 @@ def test_the_schema_refuses_unknown_keys(raw, table):
 
 def test_the_schema_tells_ranges_defaults_and_docs():
     schema = graph_schema({"actor": nodes_for_tests.actor})
-    then = schema["properties"]["nodes"]["additionalProperties"]["allOf"][0]["then"]
-    assert then["required"] == ["game"]
+    then = schema["properties"]["nodes"]["additionalProperties"]["allOf"][1]["then"]
+    unless_it_extends = schema["allOf"][0]["then"]["properties"]["nodes"]["additionalProperties"]
+    assert unless_it_extends["allOf"][0]["then"]["required"] == ["game"]
     assert then["properties"]["lanes"]["anyOf"][0] == {"type": "integer", "minimum": 1, "maximum": 4096}
     assert then["properties"]["lanes"]["default"] == 2
     assert then["properties"]["lanes"]["description"] == "games played at once."

@@ -1,0 +1,131 @@
+"""Plays board games against itself, by a planner's advice.
+
+               ╭──► planner ──► visits ──╮
+    games of a group                   a move each
+               ╰──────── positions ◄─────╯        when one ends: the game ──►
+
+All games of a group ask at once. A game that ends is sent whole and another begins in its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+import trio
+
+from flow import Call, Context, Out, Range, node
+from flow.errors import MessageError
+from nodes.algo.root import choose, policy_target
+from nodes.games.interface import GAMES, Game, Position, game_named, legal_of, observations_of
+from nodes.games.messages import Plans, PlayedGame, Positions
+
+
+@node
+async def selfplay(
+    planner: Call[Positions, Plans],
+    games: Out[PlayedGame],
+    context: Context,
+    *,
+    game: Annotated[str, GAMES],
+    lanes: Annotated[int, Range(1, 4096)] = 32,
+    groups: Annotated[int, Range(1, 16)] = 1,
+    temperature: Annotated[float, Range(0)] = 1.0,
+    warm_moves: Annotated[int, Range(0)] = 30,
+) -> None:
+    """Play games of both sides by a planner's advice, and send each when it is over.
+
+    Args:
+      game: which.
+      lanes: games under way in each group.
+      groups: groups that ask apart from each other: while one is planned for, the other moves.
+      temperature: T of the draw among visited moves, p ~ N^(1/T).
+      warm_moves: so many moves of each game are drawn; after them the most visited is made.
+    """
+    rules = game_named(game)
+    async with trio.open_nursery() as nursery:
+        for number in range(groups):
+            rng = np.random.default_rng((context.seed, context.incarnation, number))
+            nursery.start_soon(_play, Lanes(rules, lanes, temperature, warm_moves, rng), planner, games, context)
+
+
+async def _play(lanes: Lanes, planner: Call[Positions, Plans], games: Out[PlayedGame], context: Context) -> None:
+    while True:
+        plans = await planner(lanes.positions())
+        for played in lanes.move(plans):
+            await games.send(played)
+            context.metrics.count("games")
+            context.metrics.record("game_moves", len(played.actions))
+            context.metrics.record("last_mover_wins", float(played.rewards[-1]))
+        context.metrics.count("moves", len(lanes.under_way))
+
+
+@dataclass
+class UnderWay:
+    """A game that is being played: where it stands, and its moves so far."""
+
+    position: Position
+    observations: list[np.ndarray] = field(default_factory=list)
+    actions: list[int] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    policies: list[np.ndarray] = field(default_factory=list)
+    versions: list[int] = field(default_factory=list)
+
+    def finished(self) -> PlayedGame:
+        return PlayedGame(
+            np.stack(self.observations),
+            np.array(self.actions, np.int64),
+            np.array(self.rewards, np.float32),
+            np.array(self.values, np.float32),
+            np.stack(self.policies),
+            np.array(self.versions, np.int64),
+        )
+
+
+class Lanes:
+    """Games under way, moved in step.
+
+    Args:
+      lanes: how many.
+      temperature, warm_moves: see `selfplay`.
+    """
+
+    def __init__(self, game: Game, lanes: int, temperature: float, warm_moves: int, rng: np.random.Generator) -> None:
+        self._game, self._rng = game, rng
+        self._temperature, self._warm_moves = temperature, warm_moves
+        self.under_way = [UnderWay(game.start(rng)) for _ in range(lanes)]
+
+    def positions(self) -> Positions:
+        """What is to be planned now, a row a game."""
+        positions = [one.position for one in self.under_way]
+        return Positions(observations_of(positions), legal_of(positions), np.ones(len(positions), bool))
+
+    def move(self, plans: Plans) -> list[PlayedGame]:
+        """Make a move in each game; those that ended with it, whose place a new one has taken.
+
+        Raises:
+          MessageError: the planner advises a move that is not legal.
+        """
+        warm = np.array([len(one.actions) < self._warm_moves for one in self.under_way])
+        chosen = choose(plans.visits, np.where(warm, self._temperature, 0.0), self._rng)
+        policies = policy_target(plans.visits)
+        finished = []
+        for lane, one in enumerate(self.under_way):
+            action = int(chosen[lane])
+            if not one.position.legal()[action]:
+                raise MessageError(
+                    f"{self._game.name}: the planner advises move {action}, which is not legal here:\n{one.position}"
+                )
+            one.observations.append(one.position.observation())
+            one.actions.append(action)
+            one.values.append(float(plans.values[lane]))
+            one.policies.append(policies[lane])
+            one.versions.append(plans.version)
+            one.position = one.position.after(action)
+            one.rewards.append(one.position.reward)
+            if one.position.over:
+                finished.append(one.finished())
+                self.under_way[lane] = UnderWay(self._game.start(self._rng))
+        return finished

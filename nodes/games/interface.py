@@ -1,0 +1,141 @@
+"""What a two-player board game is to a node: positions that know their legal moves and what follows.
+
+    game = game_named("nim")
+    position = game.start(rng)
+    position.legal()                which of game.actions moves may be made, (A,) bool
+    position.observation()          what the mover sees, game.observation_shape float32
+    position.after(action)          the next position; its `reward` is what the move gave who made it
+
+Players alternate, nothing is hidden and nothing is drawn by chance but the start. A position that is over has no legal
+move. Its `reward` is from the view of who moved last: 1 won, 0 drawn, -1 lost.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flow import Array, Names
+from flow.errors import FlowError, SettingError
+
+OPENSPIEL = "openspiel:"
+OWN = ("nim", "tictactoe")
+
+
+class IllegalMove(FlowError):
+    """A move that the rules do not allow where it was made."""
+
+
+class Position(Protocol):
+    """Where a game stands; never changes."""
+
+    @property
+    def mover(self) -> int:
+        """Who moves, 0 or 1."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether the game has ended here."""
+        ...
+
+    @property
+    def reward(self) -> float:
+        """What the move that led here gave who made it."""
+        ...
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for positions that are the same to the rules."""
+        ...
+
+    def legal(self) -> NDArray[np.bool_]:
+        """(A,) bool."""
+        ...
+
+    def observation(self) -> NDArray[np.float32]:
+        """What the mover sees."""
+        ...
+
+    def after(self, action: int) -> Position:
+        """The position that a move leads to. Raises IllegalMove."""
+        ...
+
+    def __str__(self) -> str:
+        """The board as text, a row a line."""
+        ...
+
+
+class Game(Protocol):
+    """A game's rules. moves_max: no game takes more."""
+
+    name: str
+    actions: int
+    observation_shape: tuple[int, ...]
+    moves_max: int
+
+    def start(self, rng: np.random.Generator) -> Position:
+        """Where a game begins; games with several starts draw one."""
+        ...
+
+    def starts(self) -> list[Position]:
+        """Every position that a game can begin at."""
+        ...
+
+    def move_name(self, position: Position, action: int) -> str:
+        """A move as people write it."""
+        ...
+
+
+def game_named(name: str) -> Game:
+    """The rules of a game: "nim", "tictactoe", or any two-player board game of OpenSpiel, "openspiel:connect_four".
+
+    Raises:
+      SettingError: there is no such game, or it is not of this kind.
+      MissingError: OpenSpiel is not installed.
+    """
+    if name.startswith(OPENSPIEL):
+        from nodes.games.openspiel import OpenSpiel  # pyspiel is an extra
+
+        return OpenSpiel(name)
+    if name == "nim":
+        from nodes.games.nim import Nim
+
+        return Nim()
+    if name == "tictactoe":
+        from nodes.games.tictactoe import TicTacToe
+
+        return TicTacToe()
+    near = difflib.get_close_matches(name, OWN, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, OWN))}"
+    raise SettingError(f"{name!r} is no game; {hint} Games of OpenSpiel are written 'openspiel:connect_four'")
+
+
+@dataclass(frozen=True)
+class _GameNames(Names):
+    """Names of games, OpenSpiel's among them: too many to list, so each is looked up."""
+
+    def problem(self, value: str) -> str:
+        try:
+            game_named(value)
+        except FlowError as error:
+            return str(error)
+        return ""
+
+
+GAMES = _GameNames(lambda: OWN, "a board game")
+
+
+def observations_of(positions: list[Position]) -> Array:
+    """What the movers of some positions see, (B, *observation_shape) float32."""
+    return np.stack([position.observation() for position in positions])
+
+
+def legal_of(positions: list[Position]) -> NDArray[np.bool_]:
+    """(B, A)."""
+    return np.stack([position.legal() for position in positions])

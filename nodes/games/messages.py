@@ -1,0 +1,104 @@
+"""What the nodes of a MuZero graph say to each other: who plays, who plans, the model, replay and the learner."""
+
+from __future__ import annotations
+
+from jaxtyping import Bool, Float32, Int32, Int64
+
+from flow import Array, Message
+
+
+class Positions(Message, repeatable=True):
+    """Positions to plan a move in."""
+
+    observations: Float32[Array, "rows ..."]
+    legal: Bool[Array, "rows actions"]
+    noisy: Bool[Array, "rows"]
+    """Whether the root is to be explored with noise: in self-play, not in evaluation."""
+
+
+class Plans(Message):
+    """What a search found in each position."""
+
+    visits: Int32[Array, "rows actions"]
+    values: Float32[Array, "rows"]
+    """ν of the root, from the view of who moves."""
+    priors: Float32[Array, "rows actions"]
+    """The policy without search or noise, over legal moves; 0 elsewhere."""
+    version: int
+    """Of the weights that evaluated the root."""
+
+
+class Roots(Message, repeatable=True):
+    """Observations for the model to represent; each hidden state stays with it, in a slot that the asker names."""
+
+    observations: Float32[Array, "rows ..."]
+    planners: Int64[Array, "rows"]
+    """Who asks: slots of one asker are no other's."""
+    slots: Int64[Array, "rows"]
+
+
+class Steps(Message):
+    """Moves for the model to imagine, each from the hidden state in one slot into another.
+
+    Not repeatable: a model that was started again has no hidden states, so the search begins again.
+    """
+
+    planners: Int64[Array, "rows"]
+    parents: Int64[Array, "rows"]
+    actions: Int64[Array, "rows"]
+    slots: Int64[Array, "rows"]
+
+
+class Evaluations(Message):
+    """What the model says of hidden states, in units of reward."""
+
+    rewards: Float32[Array, "rows"]
+    """Of the move that led here, from the view of who made it; 0 at a root."""
+    logits: Float32[Array, "rows actions"]
+    values: Float32[Array, "rows"]
+    """From the view of who moves."""
+    epoch: int
+    """Which start of the model keeps the hidden state: a search in which it changes has lost its tree."""
+    version: int
+    """Of the weights."""
+
+
+class PlayedGame(Message):
+    """A whole game, by move."""
+
+    observations: Float32[Array, "moves ..."]
+    actions: Int64[Array, "moves"]
+    rewards: Float32[Array, "moves"]
+    """Of each move, from the view of who made it."""
+    values: Float32[Array, "moves"]
+    """ν of the search before each move."""
+    policies: Float32[Array, "moves actions"]
+    """π, the shares of its visits."""
+    versions: Int64[Array, "moves"]
+    """Of the weights that planned each move."""
+
+
+class Samples(Message):
+    """Stretches of `unroll` moves to learn from; step k is after k of them. See `nodes.algo.muzero_targets`."""
+
+    observations: Float32[Array, "rows ..."]
+    actions: Int64[Array, "rows unroll"]
+    rewards: Float32[Array, "rows unroll"]
+    values: Float32[Array, "rows unroll+1"]
+    policies: Float32[Array, "rows unroll+1 actions"]
+    real: Bool[Array, "rows unroll+1"]
+    """Whether the game was still on; past its end there is no policy to learn."""
+    weights: Float32[Array, "rows"]
+    """Importance of each stretch, 1 where draws were uniform."""
+    places: Int64[Array, "rows"]
+    """Where replay keeps it."""
+    versions: Int64[Array, "rows"]
+    """Of the weights that planned its first move."""
+
+
+class Surprises(Message):
+    """How wrong the network was about what it learned: how often replay draws it from now on."""
+
+    places: Int64[Array, "rows"]
+    priorities: Float32[Array, "rows"]
+    """|v - z|."""

@@ -1,0 +1,312 @@
+"""Whole games on disk, and positions in them drawn by priority.
+
+    add ──► encode ──► LMDB, one transaction a group ──► places in memory, a sum tree over them
+                                                           │ draw
+    games by place ◄── decoded, the last ones kept ◄───────┘ game
+
+Each position of each game has a place: numbers that count up from 0 and are never used twice, a game's in a row. So a
+late priority for a game that has gone is told from one that counts, and the oldest games go first by going forward.
+
+The same log of chunks as replay by time (`storage.replay_log`), a chunk a game: what a game is needs no windows.
+Threads: one may add while others draw and read.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flow.errors import NotStoredError, StorageError
+from storage.chunks import Column, common_steps, encode, parse
+from storage.replay_index import Entry
+from storage.replay_log import ChunkLog
+from storage.sum_tree import SumTree
+
+Game = dict[str, NDArray[Any]]
+PRIORITY = "priority"
+_FORMAT = 1
+_MAP_SLACK = 64 << 20
+
+
+class _Stored(NamedTuple):
+    """A game's first place, how many it has, and its bytes on disk."""
+
+    place: int
+    length: int
+    size: int
+
+
+class Draw(NamedTuple):
+    """Positions that were drawn, (B,) each. chances: of each draw."""
+
+    places: NDArray[np.int64]
+    chances: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class GameStatistics:
+    """What a store of games holds and has done.
+
+    positions, games, stored_bytes: now. added_positions: since it was made. fill: 0 to 1, by positions or bytes,
+    whichever is nearer the capacity.
+    """
+
+    games: int
+    positions: int
+    stored_bytes: int
+    added_positions: int
+    fill: float
+
+
+class GameStore:
+    """A store of whole games, opened by the one process that uses it. A context manager.
+
+    Args:
+      path: directory of the store; made when missing.
+      columns: what each position holds; an existing store must have been made with the same.
+      capacity_positions, capacity_bytes: the oldest games go when either would be passed.
+      cache_bytes: decoded games that are kept in memory, those used last.
+
+    Raises:
+      StorageError: the store has other columns, or is open elsewhere.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        columns: Sequence[Column],
+        *,
+        capacity_positions: int,
+        capacity_bytes: int,
+        cache_bytes: int = 256 << 20,
+    ) -> None:
+        self.path = Path(path)
+        if capacity_positions < 1 or capacity_bytes < 1:
+            raise StorageError(f"{self.path}: {capacity_positions=} and {capacity_bytes=} must be 1 or more")
+        self.columns = {c.name: Column(c.name, np.dtype(c.dtype).str, tuple(c.shape)) for c in columns}
+        if PRIORITY in self.columns:
+            raise StorageError(f"{self.path}: {PRIORITY!r} is the store's own column; give yours another name")
+        self.capacity_positions, self.capacity_bytes, self._cache_bytes = (
+            capacity_positions,
+            capacity_bytes,
+            cache_bytes,
+        )
+        described = [[c.name, c.dtype, list(c.shape)] for c in self.columns.values()]
+        room = 3 * capacity_bytes + _MAP_SLACK
+        self._log = ChunkLog(
+            self.path, {"version": _FORMAT, "columns": described, "first": None, "games": True}, room, 4 * room
+        )
+        self._lock = threading.Lock()
+        self._games: deque[_Stored] = deque()
+        self._first_number = 0
+        # Place p lies at p modulo the ring; places that are stored are in a row, so none meets another.
+        self._ring = capacity_positions
+        self._weights = SumTree(self._ring)
+        self._game_at = np.full(self._ring, -1, np.int64)
+        self._first_at = np.full(self._ring, -1, np.int64)  # the first place of that game
+        self._next_place = self._size = self._positions = 0
+        self._cache: OrderedDict[int, Game] = OrderedDict()
+        self._cached = 0
+        try:
+            self._rebuild()
+        except BaseException:
+            self._log.close()
+            raise
+
+    def __enter__(self) -> GameStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._log.close()
+
+    def sync(self) -> None:
+        """Wait until all that was added is on disk: each second, and at checkpoints."""
+        self._log.sync()
+
+    def add(self, games: Sequence[tuple[Mapping[str, NDArray[Any]], NDArray[Any]]]) -> None:
+        """Store a group of games in one transaction: after a crash all of it is there, or nothing.
+
+        Args:
+          games: columns (T, ...) of each, and the weight of each of its positions, (T,), 0 or more.
+
+        Raises:
+          StorageError: columns that do not fit, a game above the capacity, a weight that is no number of 0 or more.
+          DiskFullError: nothing of the group is stored.
+        """
+        values, stored, weights = [], [], []
+        place = self._next_place
+        for columns, priorities in games:
+            length = self._checked(columns, priorities)
+            whole = {**columns, PRIORITY: np.asarray(priorities, np.float32)}
+            value = encode(0, place, whole)
+            values.append(value)
+            stored.append(_Stored(place, length, len(value)))
+            weights.append(whole[PRIORITY])
+            place += length
+        self._commit(values, stored)
+        with self._lock:
+            for one, weight in zip(stored, weights, strict=True):
+                self._link(one, weight)
+
+    def draw(self, rng: np.random.Generator, count: int) -> Draw:
+        """Draw positions with replacement, each in proportion to its weight.
+
+        Raises:
+          StorageError: nothing with a weight is stored.
+        """
+        with self._lock:
+            total = self._weights.total
+            if not total > 0:
+                raise StorageError(f"{self.path}: there is no position to draw; {len(self._games)} games are stored")
+            at = self._weights.draw(rng, count)
+            places = self._next_place - 1 - (self._next_place - 1 - at) % self._ring
+            return Draw(places, self._weights[at] / total)
+
+    def game(self, place: int) -> tuple[int, int, Game]:
+        """The game that a place is of: its first place, which move the place is, and its columns (T, ...), read-only.
+
+        Raises:
+          NotStoredError: it is not stored any more.
+        """
+        with self._lock:
+            number = self._number_of(place)
+            first = int(self._first_at[place % self._ring])
+            known = self._cache.get(number)
+            if known is not None:
+                self._cache.move_to_end(number)
+                return first, place - first, known
+        columns = self._read(number) if number >= 0 else None
+        if columns is None:
+            raise NotStoredError(f"{self.path}: position {place} is not stored, or not any more")
+        with self._lock:
+            if number not in self._cache:
+                self._cache[number] = columns
+                self._cached += _size(columns)
+            while self._cached > self._cache_bytes and len(self._cache) > 1:
+                self._cached -= _size(self._cache.popitem(last=False)[1])
+        return first, place - first, columns
+
+    def set_weights(self, places: NDArray[np.int64], weights: NDArray[Any]) -> int:
+        """Give positions new weights; returns how many of them are not stored any more, and were passed over."""
+        with self._lock:
+            oldest = self._games[0].place if self._games else self._next_place
+            here = (places >= oldest) & (places < self._next_place)
+            self._weights.set(places[here] % self._ring, weights[here])
+        return int(len(places) - here.sum())
+
+    def statistics(self) -> GameStatistics:
+        """Count what the store holds and has done."""
+        with self._lock:
+            fill = max(self._positions / self.capacity_positions, self._size / self.capacity_bytes)
+            return GameStatistics(len(self._games), self._positions, self._size, self._next_place, fill)
+
+    def _checked(self, columns: Mapping[str, NDArray[Any]], priorities: NDArray[Any]) -> int:
+        found = {name: (array.dtype.str, tuple(array.shape[1:])) for name, array in columns.items()}
+        expected = {c.name: (c.dtype, c.shape) for c in self.columns.values()}
+        if found != expected:
+            raise StorageError(f"{self.path}: a game has columns {found}, the store has {expected}")
+        length = common_steps(0, self._next_place, columns)
+        if length > self.capacity_positions:
+            raise StorageError(f"{self.path}: a game of {length} positions, the store has {self.capacity_positions}")
+        if np.shape(priorities) != (length,) or not (np.isfinite(priorities).all() and np.min(priorities) >= 0):
+            raise StorageError(f"{self.path}: a game of {length} positions needs as many weights of 0 or more")
+        return length
+
+    def _commit(self, values: Sequence[bytes], stored: Sequence[_Stored]) -> None:
+        """Evict and insert in one transaction, then forget what was evicted."""
+        length, size = sum(one.length for one in stored), sum(one.size for one in stored)
+        if length > self.capacity_positions or size > self.capacity_bytes:
+            raise StorageError(
+                f"{self.path}: a group of {length} positions and {size} bytes is more than the whole capacity, "
+                f"{self.capacity_positions} positions and {self.capacity_bytes} bytes; add less at a time"
+            )
+        entries = [Entry(0, one.place, one.length, one.size, ()) for one in stored]
+        evicted, extra = self._excess(length, size), 0
+        number = self._first_number + len(self._games)
+        while not self._log.write(
+            range(self._first_number, self._first_number + evicted + extra), number, values, entries, {}
+        ):
+            # The map cannot grow: let an eighth more go.
+            if evicted + extra >= len(self._games):
+                raise StorageError(f"{self.path}: LMDB's map is full with nothing left to evict; raise capacity_bytes")
+            extra = min(extra + len(self._games) // 8 + 1, len(self._games) - evicted)
+        with self._lock:
+            for _ in range(evicted + extra):
+                self._forget()
+
+    def _excess(self, length: int, size: int) -> int:
+        """How many of the oldest games must go for so much more."""
+        positions, stored_bytes = self._positions + length, self._size + size
+        for count, game in enumerate(self._games):
+            if positions <= self.capacity_positions and stored_bytes <= self.capacity_bytes:
+                return count
+            positions, stored_bytes = positions - game.length, stored_bytes - game.size
+        return len(self._games)
+
+    def _link(self, one: _Stored, weights: NDArray[Any]) -> None:
+        at = (one.place + np.arange(one.length)) % self._ring
+        self._game_at[at] = self._first_number + len(self._games)
+        self._first_at[at] = one.place
+        self._weights.set(at, weights)
+        self._games.append(one)
+        self._next_place = one.place + one.length
+        self._positions += one.length
+        self._size += one.size
+
+    def _forget(self) -> None:
+        gone = self._games.popleft()
+        at = (gone.place + np.arange(gone.length)) % self._ring
+        self._weights.set(at, 0.0)
+        self._game_at[at] = -1
+        cached = self._cache.pop(self._first_number, None)
+        self._cached -= _size(cached) if cached is not None else 0
+        self._first_number += 1
+        self._positions -= gone.length
+        self._size -= gone.size
+
+    def _number_of(self, place: int) -> int:
+        oldest = self._games[0].place if self._games else self._next_place
+        return int(self._game_at[place % self._ring]) if oldest <= place < self._next_place else -1
+
+    def _read(self, number: int) -> Game | None:
+        with self._log.reading() as get:
+            value = get(number)
+            if value is None:
+                return None
+            chunk = parse(bytes(value), f"{self.path}, game {number}")
+        return {name: chunk.column(name) for name in (*self.columns, PRIORITY)}
+
+    def _rebuild(self) -> None:
+        """Make places and weights anew from what is on disk. Weights that were set later are as they were added."""
+        entries = list(self._log.entries())
+        kept = len(entries)
+        positions = sum(entry.steps for _, entry in entries)
+        for _, entry in entries:  # the capacity may be smaller than it was
+            if positions <= self.capacity_positions:
+                break
+            positions, kept = positions - entry.steps, kept - 1
+        too_old, entries = entries[: len(entries) - kept], entries[len(entries) - kept :]
+        if too_old:
+            self._log.write([number for number, _ in too_old], 0, (), (), {})
+        if entries:
+            self._first_number = entries[0][0]
+        for number, entry in entries:
+            game = self._read(number)
+            if game is None:
+                raise StorageError(f"{self.path}: game {number} is in the index and not stored; remove the directory")
+            self._link(_Stored(entry.start, entry.steps, entry.size), game[PRIORITY])
+
+
+def _size(game: Game) -> int:
+    return sum(array.nbytes for array in game.values())

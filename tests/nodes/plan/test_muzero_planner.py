@@ -1,0 +1,162 @@
+"""The planner, asked as a node, with the rules themselves as its model."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from flow.errors import PeerRestarted
+from flow.testing.harness import drive
+from nodes.games.interface import game_named
+from nodes.games.solve import Solution, solve
+from nodes.plan.muzero import LostTree, planner
+from tests.nodes.plan.exact_model import ExactModel, asking
+
+
+@functools.cache
+def solved(name: str) -> Solution:
+    return solve(game_named(name))
+
+
+async def planned(name: str, rows: np.ndarray, simulations: int, **more):
+    """Plans for some positions of a solved game, all in one question."""
+    positions = [solved(name).positions[row] for row in rows]
+    model = ExactModel(positions)
+    result = await drive(
+        planner,
+        requests=[asking(positions)],
+        roots=model.roots,
+        steps=model.steps,
+        simulations=simulations,
+        **{"kernel": "numpy", **more},
+    )
+    return result.requests[0], model
+
+
+async def blunders(name: str, rows: np.ndarray, simulations: int) -> float:
+    plans, _ = await planned(name, rows, simulations)
+    return 1 - float(solved(name).best[rows, plans.visits.argmax(1)].mean())
+
+
+@pytest.mark.parametrize(("name", "simulations"), [("nim", (12, 100, 1500)), ("tictactoe", (9, 100, 1000))])
+async def test_with_the_rules_as_its_model_moves_become_those_of_minimax_as_simulations_grow(name, simulations):
+    matters = np.flatnonzero(solved(name).matters)
+    rows = matters if name == "nim" else np.random.default_rng(0).choice(matters, 60, replace=False)
+    found = [await blunders(name, rows, count) for count in simulations]
+    assert found[0] > found[1] >= found[2]
+    assert found[2] == 0
+
+
+async def test_values_near_those_of_minimax_as_simulations_grow():
+    found = solved("nim")
+    rows = np.arange(0, 119, 4)
+    few, _ = await planned("nim", rows, 20)
+    many, _ = await planned("nim", rows, 2000)
+    errors = [np.abs(plans.values - found.values[rows]).mean() for plans in (few, many)]
+    assert errors[1] < errors[0] / 2
+    assert errors[1] < 0.2
+
+
+async def test_a_plan_does_not_depend_on_who_else_asks_nor_on_how_many_searches_run():
+    rows = np.arange(0, 119, 7)
+    together, _ = await planned("nim", rows, 40)
+    positions = [solved("nim").positions[row] for row in rows]
+    model = ExactModel(positions)
+    alone = await drive(
+        planner,
+        requests=[asking([position]) for position in positions],
+        roots=model.roots,
+        steps=model.steps,
+        simulations=40,
+        kernel="numpy",
+        searches=3,
+        positions_max=2,
+    )
+    np.testing.assert_array_equal(np.concatenate([plans.visits for plans in alone.requests]), together.visits)
+    np.testing.assert_array_equal(np.concatenate([plans.values for plans in alone.requests]), together.values)
+
+
+async def test_a_simulation_is_one_question_for_all_positions():
+    _, model = await planned("nim", np.arange(30), 17)
+    assert model.asked == [30] * 17
+
+
+async def test_searches_at_once_use_slots_of_their_own():
+    positions = [solved("nim").positions[row] for row in range(6)]
+    model = ExactModel(positions)
+    taken: list[tuple[int, ...]] = []
+
+    def steps(asked):
+        taken.append(tuple(asked.slots))
+        return model.steps(asked)
+
+    await drive(
+        planner,
+        requests=[asking(positions[n : n + 2]) for n in (0, 2, 4)],
+        roots=model.roots,
+        steps=steps,
+        simulations=3,
+        searches=3,
+        positions_max=2,
+        kernel="numpy",
+    )
+    assert len({slot for slots in taken for slot in slots}) == sum(map(len, taken)) == 18
+
+
+async def test_noise_is_put_on_roots_that_want_it_alone():
+    positions = [solved("tictactoe").positions[0]] * 2
+    model = ExactModel(positions)
+    question = asking(positions)
+    question = type(question)(question.observations, question.legal, np.array([False, True]))
+    result = await drive(
+        planner,
+        requests=[question],
+        roots=model.roots,
+        steps=model.steps,
+        simulations=30,
+        noise_share=1.0,
+        noise_alpha=0.1,
+        kernel="numpy",
+    )
+    plans = result.requests[0]
+    plain, _ = await planned("tictactoe", np.array([0]), 30)
+    np.testing.assert_array_equal(plans.visits[0], plain.visits[0])
+    assert plans.visits[1].max() > 2 * plans.visits[0].max()
+    np.testing.assert_allclose(plans.priors, 1 / 9, rtol=1e-5)
+    assert plans.version == 7
+
+
+async def test_a_search_begins_again_when_the_model_is_started_again_in_its_middle():
+    position = solved("nim").positions[0]
+    model = ExactModel([position])
+
+    def steps(asked):
+        if len(model.asked) == 3:  # the hidden states are gone, and another start answers
+            model.epoch = 1
+        if len(model.asked) == 20:
+            model.asked.append(1)
+            raise PeerRestarted("gone")
+        return model.steps(asked)
+
+    result = await drive(
+        planner, requests=[asking([position])], roots=model.roots, steps=steps, simulations=10, kernel="numpy"
+    )
+    plain, _ = await planned("nim", np.array([0]), 10)
+    np.testing.assert_array_equal(result.requests[0].visits, plain.visits)
+    assert len(model.asked) > 10
+
+
+async def test_a_model_of_several_replicas_is_refused_with_the_mend():
+    position = solved("nim").positions[0]
+    model = ExactModel([position])
+
+    def steps(asked):
+        model.epoch += 1
+        return model.steps(asked)
+
+    with pytest.raises(LostTree, match="set replicas = 1 for it"):
+        await drive(
+            planner, requests=[asking([position])], roots=model.roots, steps=steps, simulations=10, kernel="numpy"
+        )
