@@ -30,8 +30,9 @@ async def exam(
     """Ask for a move in every position, without noise, and count those that give value away.
 
     Of the positions in which there is something to lose, `blunders` is the share in which the most visited move loses
-    it, and `raw_blunders` the share in which the policy without search does; `exam_blunders` is the former as a curve. `held` is the share of starts and sides
-    from which the most visited moves get all there is, whatever the opponent does: 1 is perfect play.
+    it, and `raw_blunders` the share in which the policy without search does; `exam_blunders` is the former as a curve.
+    `held` is the share of starts and sides from which the most visited moves get all there is, whatever the opponent
+    does: 1 is perfect play.
 
     Args:
       game: one with at most 200,000 positions.
