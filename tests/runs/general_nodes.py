@@ -56,7 +56,9 @@ async def source(readings: Out[Reading], *, count: int = 40) -> None:
     """Send `count` readings."""
     for number in range(count):
         picture = np.full((2, 3), number, np.uint8)
-        await readings.send(Reading(number, 8000 if number % 2 else 16000, np.full(4, number / 100, np.float32), picture))
+        await readings.send(
+            Reading(number, 8000 if number % 2 else 16000, np.full(4, number / 100, np.float32), picture)
+        )
 
 
 @node

@@ -209,8 +209,7 @@ def simulate(request: Request, progress: Callable[[Outcome], None] = lambda outc
                     break
         except KeyboardInterrupt:
             outcome.interrupted = True
-        for seed in outcome.unlike():
-            failed.append(_unlike(runner, seed))
+        failed += [_unlike(runner, seed) for seed in outcome.unlike()]
         for result in failed[: request.failures]:
             outcome.failures.append(Failure(result.seed, result.faults, runner.shrink(result)))
     outcome.real_seconds = time.perf_counter() - began
