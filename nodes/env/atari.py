@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import trio
 
-from flow import Array, Call, Context, Out, Range, compute, node
+from flow import Array, Call, Context, Out, Promises, Range, compute, node
 from flow.errors import SettingError
 from nodes.algo.atari_scores import SCORES, human_normalised
 from nodes.atari_games import GAMES, require_game
