@@ -11,7 +11,7 @@ from flow.saved import Packed
 from flow.testing.case import BEFORE, Case
 from flow.testing.cases import Wants
 from flow.testing.compare import difference
-from flow.testing.rules.rule import BrokenError, Rule, Subject, UnfitError, always
+from flow.testing.rules.rule import BrokenError, Rule, Subject, UnfitError, kinds_of
 from flow.testing.rules.said import otherwise
 from flow.testing.trial import How, Record
 
@@ -155,6 +155,12 @@ def _same(one: Packed, other: Packed) -> bool:
     return one.tensors == other.tensors and one.rest == other.rest
 
 
+def _goes_on_applies(node_type: Any) -> str:
+    if kinds_of(node_type) & {"In", "Serve", "Out"}:
+        return ""
+    return "it takes no messages and sends none"
+
+
 def _saves(node_type: Any) -> str:
     return "" if node_type.saved_parameter else "it keeps no Saved state"
 
@@ -164,7 +170,7 @@ RULES = (
         "C13",
         "killed and restored from its last saved state it goes on as if never killed",
         goes_on,
-        always,
+        _goes_on_applies,
         Wants(least=2),
     ),
     Rule("C14", "its state survives the bytes of a checkpoint", survives_bytes, _saves, Wants(least=1)),
