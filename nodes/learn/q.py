@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from flow import Array, Context, In, Live, Message, Publish, Range, Saved, compute, node
+from flow import Array, Context, In, Live, Message, Promises, Publish, Range, Saved, compute, node
 from flow.errors import SettingError
 from nodes.algo.q_learning import n_step_returns
 from nodes.messages import Weights
@@ -55,7 +55,7 @@ class Recipe:
     gradient_norm_max: float
 
 
-@node(needs=("torch",))
+@node(needs=("torch",), promises=Promises(given="tests.given_learning:q_learner", seeded=True))
 async def learner(
     samples: In[Experience],
     weights: Publish[Weights],

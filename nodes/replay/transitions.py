@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 import trio
 
-from flow import Context, In, Message, Out, Range, Saved, compute, node
+from flow import Context, In, Message, Out, Promises, Range, Saved, compute, node
 from flow.errors import SettingError
 from flow.generic import derived
 from flow.message import Dim, Field
@@ -65,7 +65,7 @@ def _sampled(spec: Field, rows: int, steps: int) -> Field:
     return replace(spec, dims=(Dim(None, rows), Dim(None, steps), *spec.dims[STEPS_AT + 1 :]), library="numpy")
 
 
-@node(binds=samples_bound)
+@node(binds=samples_bound, promises=Promises(given="tests.given_learning:transitions_replay", seeded=True))
 async def replay(
     inserts: In[T],
     samples: Out[S],

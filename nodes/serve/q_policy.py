@@ -12,7 +12,7 @@ import numpy as np
 import trio
 from jaxtyping import Int64
 
-from flow import Array, Context, Latest, Live, Message, Range, Serve, compute, node
+from flow import Array, Context, Latest, Live, Message, Promises, Range, Serve, compute, node
 from nodes.experience import Observations
 from nodes.messages import Weights
 
@@ -28,7 +28,7 @@ class Choices(Message):
     """Of the weights: how many updates made them."""
 
 
-@node(needs=("torch",))
+@node(needs=("torch",), promises=Promises(given="tests.given_learning:q_policy", seeded=True, drawn=("actions",)))
 async def policy(
     requests: Serve[Observations, Choices],
     weights: Latest[Weights],
