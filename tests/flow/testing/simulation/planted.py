@@ -132,16 +132,6 @@ def outbox_outlives_its_peer(patch):
     patch.setattr(Peer, "disconnect", wrong)
 
 
-def answers_of_a_restarted_server_go_to_anyone(patch):
-    def wrong(self, request, answer):
-        for other in self.pending.values():
-            if not other.done.is_set():
-                other.answer = answer
-                other.done.set()
-
-    patch.setattr(CallLink, "answer", wrong)
-
-
 def questions_to_the_dead_are_not_asked_again(patch):
     patch.setattr(CallLink, "receiver_restarted", lambda self: None)
 
