@@ -17,6 +17,7 @@ from random import Random
 
 from flow.errors import SettingError
 from flow.graph import load_graph
+from flow.graph.check import require_closed
 from flow.testing.simulation.faults import Fault, Survey, draw_faults
 from flow.testing.simulation.run import Case, Check, Result, simulate_once
 
@@ -85,6 +86,7 @@ class Runner:
 
     def __init__(self, request: Request) -> None:
         graph = load_graph(request.graph, profile=request.profile, sets=list(request.sets))
+        require_closed(graph)
         self.request = request
         self.case = Case(graph, _load_check(request.check), request.seconds)
         torch = sys.modules.get("torch")
