@@ -125,9 +125,9 @@ def no_window(patch):
 def outbox_outlives_its_peer(patch):
     def wrong(self):
         self._drained.unpark_all()
-        if self._socket is not None:
-            self._socket.close(linger=2000)
-            self._socket = None
+        if self._way is not None:
+            self._way.close()
+            self._way = None
 
     patch.setattr(Peer, "disconnect", wrong)
 
