@@ -9,6 +9,7 @@ DDPG, arXiv:1509.02971.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -52,6 +53,7 @@ class Recipe:
     n_steps: int
     discount: float
     target_mix: float
+    return_max: float
     gradient_norm_max: float
 
 
@@ -70,6 +72,7 @@ async def learner(
     n_steps: Annotated[int, Range(1)] = 1,
     discount: Annotated[float, Range(0, 1)] = 0.99,
     target_mix: Annotated[float, Range(0, 1)] = 0.01,
+    return_max: Annotated[float, Range(0)] = 0.0,
     gradient_norm_max: Annotated[float, Range(0)] = 10.0,
     publish_every: Annotated[int, Range(1)] = 4,
     device: str = "auto",
@@ -86,11 +89,13 @@ async def learner(
         all its steps are learned that have so many behind them.
       discount: γ.
       target_mix: τ, how much of the network the target network takes over after each update.
+      return_max: no discounted return is larger, nor less than minus this, so what is learned is kept within it:
+        largest reward / (1 - γ), for instance. 0 sets no bound.
       gradient_norm_max: the gradient is scaled down to this norm.
       publish_every: updates from one publication to the next.
       device: "cpu", "cuda", "cuda:1" or "auto", a GPU if there is one.
     """
-    recipe = Recipe(n_steps, discount, target_mix, gradient_norm_max)
+    recipe = Recipe(n_steps, discount, target_mix, return_max or math.inf, gradient_norm_max)
     student = await compute(Student, inputs, actions, hidden, device, recipe, context.seed)
     saved.keep("network", student.network)
     saved.keep("target", student.target)
@@ -194,6 +199,8 @@ class Student:
             best = self.network(after).argmax(-1, keepdim=True)
             worth = self.target(after).gather(-1, best)[:, 0]
             goal = tensor_of(lesson.rewards, self.device) + tensor_of(lesson.discounts, self.device) * worth
+            # Overestimates feed on themselves; those that no return could be are known to be wrong.
+            goal = goal.clamp(-self.recipe.return_max, self.recipe.return_max)
         values = self.network(tensor_of(lesson.observations, self.device)).gather(-1, taken)[:, 0]
         loss = F.smooth_l1_loss(values, goal)
         self.optimiser.zero_grad(set_to_none=True)
