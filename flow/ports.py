@@ -277,6 +277,11 @@ class Serve(Generic[Q, A]):
         self._spec = spec
         self._mailbox = mailbox
 
+    @property
+    def answer_type(self) -> type[A]:
+        """What is answered: where the port answers with any message, the type that its edges or its node decided."""
+        return cast(type[A], self._spec.messages[1])
+
     def batches(self, *, most: int = 256, buckets: Sequence[int] | None = None) -> AsyncIterator[Batch[Q, A]]:
         """Batches of all callers' questions, until every caller has ended.
 

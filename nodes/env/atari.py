@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import trio
 
-from flow import Array, Call, Context, Out, Promises, Range, compute, node
+from flow import Array, Call, Context, Out, Range, compute, node
 from flow.errors import SettingError
 from nodes.algo.atari_scores import SCORES, human_normalised
 from nodes.atari_games import GAMES, require_game
@@ -36,7 +36,7 @@ GROUPS = 2
 LANES_MAX = 1024
 
 
-@node(needs=("ale_py",), promises=Promises(given="tests.given:atari_actor"))
+@node(needs=("ale_py",))
 async def actor(
     policy: Call[Observations, Actions],
     trajectories: Out[Trajectories],
@@ -74,8 +74,9 @@ async def actor(
         "reward_clipping": False,
         "use_fire_reset": True,
     }
-    # Streams must be new in every start of a run directory, and not depend on a clock: the same seed sends the same.
-    # Actors of several nodes, copies of a sweep for instance, may share a store.
+    # Streams must be new in every start of a run directory, and later starts have later ones for whoever reads the
+    # store: actors of several nodes, copies of a sweep for instance, may share one. A clock would give new ones too,
+    # and another run of the same seed.
     stream = context.incarnation << 20 | context.number % (1 << 10) * LANES_MAX
     async with trio.open_nursery() as nursery:
         for number in range(GROUPS):
