@@ -78,7 +78,7 @@ async def learner(
     anneal_updates: Annotated[int, Range(0)] = 0,
     n_steps: Annotated[int, Range(1)] = 1,
     discount: Annotated[float, Range(0, 1)] = 0.99,
-    target_mix: Annotated[float, Range(0, 1)] = 0.01,
+    target_mix: Annotated[float, Range(0, 1)] = 0.005,
     return_max: Annotated[float, Range(0)] = 0.0,
     gradient_norm_max: Annotated[float, Range(0)] = 10.0,
     device: str = "auto",
