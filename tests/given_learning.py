@@ -55,6 +55,11 @@ def _perceptron(outputs: int) -> Any:
     return make
 
 
+def digits() -> Given:
+    """The smallest part: 18 pictures."""
+    return Given({"part": "test", "test_share": 0.01, "epochs": st.integers(1, 2)})
+
+
 def labelled(rows: int, seed: int) -> Labelled:
     rng = np.random.default_rng(seed)
     return Labelled(_normal(rng, rows, INPUTS), rng.integers(0, CLASSES, rows))
@@ -90,7 +95,7 @@ _Q = {"inputs": INPUTS, "actions": ACTIONS, "hidden": st.just([4]), "device": "c
 
 
 def q_learner() -> Given:
-    settings = {**_Q, "n_steps": st.integers(1, 2), "gradient_norm_max": 10.0}
+    settings = {**_Q, "n_steps": st.integers(1, 2), "gradient_norm_max": 10.0, "anneal_updates": 0}
     return Given(settings, {"samples": st.builds(experience, _ROWS, _SEEDS)})
 
 
