@@ -311,7 +311,10 @@ class Host:
         """How many starts the node has had in this run directory, those before a resumption included."""
         file = self.directory / "starts"
         before = int(file.read_text()) if file.exists() else 0
-        file.write_text(str(before + 1))
+        # As a whole: a kill inside would leave an empty file, and a node that never starts again.
+        unfinished = self.directory / "starts.part"
+        unfinished.write_text(str(before + 1))
+        unfinished.replace(file)
         return before
 
     async def take_state(self) -> Packed | None:

@@ -22,6 +22,8 @@ EXTRAS = {
     "ale_py": "atari",
     "gymnasium": "gymnasium",
     "sklearn": "digits",
+    "pettingzoo": "pettingzoo",
+    "PIL": "image",
     "tensorboardX": "report",
     "matplotlib": "report",
 }

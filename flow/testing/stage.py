@@ -142,7 +142,7 @@ class TakenRoute(memory.StreamRoute):
             self.note(message)
             link.credit(messages, 0)
 
-        self.mailbox.put(message, 0, taken)
+        self.mailbox.put(link.number, message, 0, taken)
 
 
 @dataclass

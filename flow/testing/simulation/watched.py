@@ -125,10 +125,14 @@ class _Settling:
     passage: Passage
     mailbox: StreamMailbox
     taken: Taken
+    message: Message
 
     def __call__(self, messages: int, size: int) -> None:
-        if not self.life.over and not self.journal.closed:
-            self.journal.settled(self.passage, dropped=self.mailbox.closed)
+        journal, dropped = self.journal, self.mailbox.closed
+        if not self.life.over and not journal.closed:
+            journal.settled(self.passage, dropped=dropped)
+            if journal.keep_messages and not dropped:
+                journal.kept.append((self.passage.link.receiver, self.message))
         self.taken(messages, size)
 
 
@@ -139,10 +143,9 @@ class WatchedStreamMailbox(StreamMailbox):
     journal: Journal
     life: Life
 
-    def put(self, message: Message, size: int, taken: Taken) -> None:
+    def put(self, link: int, message: Message, size: int, taken: Taken) -> None:
         journal = self.journal
-        coming = journal.arriving
-        passage = journal.arrived(self.life, coming.link.number if coming is not None else -1, message)
+        passage = journal.arrived(self.life, link, message)
         if passage is not None:
             record = journal.records[passage.link.number]
             journal.in_order(record, passage)
@@ -153,8 +156,8 @@ class WatchedStreamMailbox(StreamMailbox):
                 journal.violation(
                     "over its bound", f"{record.plan.edge}: {waiting} wait, credit is {record.plan.credit}"
                 )
-            taken = _Settling(journal, self.life, passage, self, taken)
-        super().put(message, size, taken)
+            taken = _Settling(journal, self.life, passage, self, taken, message)
+        super().put(link, message, size, taken)
 
 
 @dataclass(kw_only=True)
