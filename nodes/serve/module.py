@@ -242,5 +242,5 @@ def _named(returned: Any, into: type[Message], version: int) -> dict[str, Any]:
 
 
 def _array(tensor: torch.Tensor) -> Array:
-    array: Array = tensor.cpu().numpy()
+    array: Array = tensor.detach().cpu().numpy()
     return array
