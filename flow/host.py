@@ -21,6 +21,7 @@ from flow.logs import EventLog
 from flow.node_type import NodeType
 from flow.occupancy import Occupancy
 from flow.plan import NodePlan
+from flow.ports import spec_of
 from flow.saved import Packed, Saved
 from flow.stats import Counter, Gauge, Page, Series, State
 
@@ -61,8 +62,10 @@ class AtRest:
 
     def __init__(self) -> None:
         self.waiting = 0
+        self.takes = 0
         self.threads: WorkThreads | None = None
         self.when_resting: list[Callable[[], None]] = []
+        self.when_empty_handed: list[Callable[[], None]] = []
 
     def __enter__(self) -> None:
         self.waiting += 1
@@ -73,10 +76,27 @@ class AtRest:
 
     def look(self) -> None:
         """Do what waits for the node to rest, if it rests now."""
-        if self.when_resting and self.waiting and not (self.threads and self.threads.busy):
-            waiting, self.when_resting = self.when_resting, []
-            for act in waiting:
+        if self.waiting and not (self.threads and self.threads.busy):
+            due, self.when_resting = self.when_resting, []
+            if self.takes:
+                due, self.when_empty_handed = [*due, *self.when_empty_handed], []
+            for act in due:
                 act()
+
+
+class Taking:
+    """At rest with nothing in hand: a task waits for a message. What it may be cancelled in, and nothing is lost."""
+
+    def __init__(self, rest: AtRest) -> None:
+        self._rest = rest
+
+    def __enter__(self) -> None:
+        self._rest.takes += 1
+        self._rest.__enter__()
+
+    def __exit__(self, *exc: object) -> None:
+        self._rest.takes -= 1
+        self._rest.__exit__()
 
 
 def first_cause(error: BaseException) -> BaseException:
@@ -148,9 +168,39 @@ class Host:
         return trace
 
     def restart(self, restored: dict[str, Any] | None) -> None:
-        """End it and start it again, from a state of its own."""
+        """End it and start it again, from that state. What it has in hand is lost."""
         self._again, self.begun = [restored], trio.Event()
         self.scope.cancel()
+
+    async def restart_at_rest(self) -> None:
+        """End it when it next has nothing in hand, and start it again with the state it has then.
+
+        Raises:
+          CheckpointError: it keeps something that cannot be saved.
+        """
+        errors: list[CheckpointError] = []
+        done = trio.Event()
+
+        def act() -> None:
+            try:
+                packed = self._pack()
+                self.restart(None if packed is None else saved_state.unpack(packed.tensors, packed.rest))
+            except CheckpointError as error:
+                errors.append(error)
+            done.set()
+
+        # A source has in hand what it is about to send, and makes that again.
+        acts = self.rest.when_resting if self.is_source else self.rest.when_empty_handed
+        acts.append(act)
+        self.rest.look()
+        try:
+            await done.wait()
+        finally:
+            for each in (self.rest.when_resting, self.rest.when_empty_handed):
+                if act in each:
+                    each.remove(act)
+        if errors:
+            raise errors[0]
 
     def resume(self) -> None:
         """Let it run on, if it was paused."""
@@ -167,7 +217,11 @@ class Host:
         self.rest.threads = threads
         current_threads.set(threads)
         ports = self.assembly.ports(self.plan, self.rest)
-        self.watch.attach(ports, self.rest, occupancy)
+        taking = Taking(self.rest)
+        for port in self.type.ports.values():
+            if port.kind in _CONSUMING and port.name in ports:
+                spec_of(ports[port.name]).rest = taking
+        self.watch.attach(ports, self.rest, taking, occupancy)
         self.task = trio.lowlevel.current_task()
         self.begun.set()
         self.page.set_state("paused" if self.watch.paused else "running")
@@ -257,7 +311,10 @@ class Host:
         """How many starts the node has had in this run directory, those before a resumption included."""
         file = self.directory / "starts"
         before = int(file.read_text()) if file.exists() else 0
-        file.write_text(str(before + 1))
+        # As a whole: a kill inside would leave an empty file, and a node that never starts again.
+        unfinished = self.directory / "starts.part"
+        unfinished.write_text(str(before + 1))
+        unfinished.replace(file)
         return before
 
     async def take_state(self) -> Packed | None:

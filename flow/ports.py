@@ -149,9 +149,12 @@ class In(Generic[M]):
     def receive_nowait(self) -> M | None:
         """The next message, or None if none waits now."""
         message = self._mailbox.take_nowait()
-        if message is not None and self._spec.watch is not None:
+        if message is None:
+            return None
+        if self._spec.watch is not None:
             self._spec.watch.passed(message, "message")
-        return None if message is None else cast(M, as_library(message))
+        self._spec.check(message)
+        return cast(M, as_library(message))
 
 
 class Out(Generic[M]):
@@ -259,6 +262,7 @@ class Call(Generic[Q, A]):
             spec.measures.answer_us.add(int(1e6 * (perf_counter() - began)))
         if spec.watch is not None:
             spec.watch.passed(answer, "answer")
+        spec.check(answer, 1)  # against this end's sizes, which the server's may not fix
         return cast(A, as_library(answer))
 
     def end(self) -> None:
@@ -313,6 +317,8 @@ class _Batches(Generic[Q, A]):
                 asked, reason = await self._mailbox.take(self._most)
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+        for group in asked:
+            self._spec.check(group.question)
         rows = sum(group.rows for group in asked)
         if measures.batch_rows is not None:
             measures.batch_rows.add(rows)
@@ -376,6 +382,7 @@ class Latest(Generic[M]):
     def __init__(self, spec: PortSpec, mailbox: NewestMailbox) -> None:
         self._spec = spec
         self._mailbox = mailbox
+        self._checked: Message | None = None  # a value is read again and again
 
     @property
     def version(self) -> int:
@@ -385,10 +392,13 @@ class Latest(Generic[M]):
     def newest(self) -> M | None:
         """The newest value, None before the first."""
         newest = self._mailbox.newest
+        if newest is not self._checked and newest is not None:
+            self._spec.check(newest)
+        self._checked = newest
         return None if newest is None else cast(M, as_library(newest))
 
     async def wait(self, newer_than: int = -1) -> M:
         """The newest value once its version is above `newer_than`. Raises `trio.EndOfChannel` if none will come."""
         with self._spec.rest:
-            message = await self._mailbox.wait(newer_than)
-        return cast(M, as_library(message))
+            await self._mailbox.wait(newer_than)
+        return cast(M, self.newest)

@@ -101,7 +101,7 @@ class Worker:
         return Line(self.control)
 
     def make_hub(self) -> Hub:
-        return Hub(self.name, self.epoch, self._warn)
+        return Hub(self.name, self.epoch, self._warn, through_memory=True)
 
     def make_assembly(
         self, hub: Hub, types: dict[str, NodeType[Any]], settings: dict[str, dict[str, Any]], pages: dict[str, Page]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from flow.cli.check import add_variant
-from flow.errors import MissingError
+from flow.errors import MissingError, SettingError
 
 EXAMPLE = """examples:
   flow test nodes.serve.policy:policy
@@ -54,14 +54,17 @@ def _add_simulation(parser: argparse.ArgumentParser) -> None:
         metavar="KINDS",
         help="with what goes wrong: raise,kill,late,hang,disk, or also full,stop; without a name, the first five",
     )
-    simulation.add_argument("--runs", type=int, default=100, metavar="N", help="seeds, from --seed on")
-    simulation.add_argument("--jobs", type=int, default=1, metavar="N", help="processes")
+    simulation.add_argument("--runs", type=int, metavar="N", help="seeds, from --seed on; 100 if not given")
+    simulation.add_argument("--jobs", type=int, metavar="N", help="processes; 1 if not given")
     simulation.add_argument("--check", metavar="MODULE:FUNCTION", help="says what is wrong with a run that is over")
     add_variant(simulation)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Test what is asked for and say what was found."""
+    for option in () if arguments.simulate else ("faults", "runs", "jobs", "check"):
+        if getattr(arguments, option) is not None:
+            raise SettingError(f"--{option} is about simulated runs: say --simulate too, or leave it out")
     try:
         if arguments.simulate:
             from flow.testing.simulation import command as simulation

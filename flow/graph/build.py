@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from flow import node_files
 from flow.errors import GraphError, NodeTypeError
@@ -48,7 +48,11 @@ class PortOf:
 
 
 class Node:
-    """A node that was added to a graph. Its ports are attributes: `actor.trajectories`; `actor[0]` is one replica."""
+    """A node that was added to a graph.
+
+    Its ports are attributes, `actor.trajectories`; one that is called as something else here is `actor["name"]`.
+    `actor[0]` is one replica, for `workers`.
+    """
 
     def __init__(self, graph: Graph, name: str, what: str, ports: dict[str, Port | None]) -> None:
         self._graph = graph
@@ -59,6 +63,9 @@ class Node:
     def __getattr__(self, name: str) -> PortOf:
         if name.startswith("__"):  # asked for by copy, pickle and notebooks
             raise AttributeError(name)
+        return self._port(name)
+
+    def _port(self, name: str) -> PortOf:
         if name not in self._ports:
             raise AttributeError(f"node '{self.name}' ({self._what}) has no port '{name}'{nearest(name, self._ports)}")
         return PortOf(self, name, self._ports[name])
@@ -66,8 +73,12 @@ class Node:
     def __dir__(self) -> list[str]:
         return ["name", *self._ports]
 
-    def __getitem__(self, replica: int) -> str:
-        return f"{self.name}[{replica}]"
+    @overload
+    def __getitem__(self, replica: int) -> str: ...
+    @overload
+    def __getitem__(self, replica: str) -> PortOf: ...
+    def __getitem__(self, replica: int | str) -> str | PortOf:
+        return self._port(replica) if isinstance(replica, str) else f"{self.name}[{replica}]"
 
     def __repr__(self) -> str:
         ports = ", ".join(f"{name}: {port}" if port is not None else name for name, port in self._ports.items())
@@ -191,7 +202,7 @@ class Graph:
         return graph_of(Path(self._file), escaped_tables(self._raw()), Problems(self._file))
 
     def run(self, *, seed: int = 0, directory: str | Path = "runs") -> Result:
-        """Run the graph to its end, as `flow run` does.
+        """Run the graph to its end, as `flow run` does: Ctrl-C drains and ends it, a second one ends this process.
 
         Args:
           seed: of everything random.

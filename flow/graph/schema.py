@@ -140,7 +140,7 @@ def _node(types: Mapping[str, NodeType[Any]]) -> Schema:
     }
     graph = {
         "type": "string",
-        "description": "A graph file, whose open ports are this node's; other keys are its params.",
+        "description": "A graph file, whose open ports are this node's; other keys are its params, and profile.",
     }
     given = {"additionalProperties": _PARAM, "properties": {"run": False, "profile": {"type": "string"}}}
     return {

@@ -115,11 +115,12 @@ class Connection:
         self.close()
 
 
-def connect(run: RunDirectory, who: str) -> Connection:
+def connect(run: RunDirectory, who: str, seconds: float = CONNECT_S) -> Connection:
     """Connect to a process of a live run.
 
     Args:
       who: "supervisor", or a worker's name.
+      seconds: for it to say hello.
 
     Raises:
       ControlError: the run is over, or the process does not answer or speaks another version.
@@ -138,9 +139,9 @@ def connect(run: RunDirectory, who: str) -> Connection:
         ) from error
     connection = Connection(stream, named)
     try:
-        hello = connection.hear(CONNECT_S)
+        hello = connection.hear(seconds)
         if hello is None:
-            raise ControlError(f"{named} does not say hello within {CONNECT_S:g} s: its loop is held up")
+            raise ControlError(f"{named} does not say hello within {seconds:g} s: its loop is held up")
         if hello.get("version") != VERSION:
             raise ControlError(
                 f"{named} speaks version {hello.get('version')} of the control protocol, this flow version {VERSION}; "

@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import struct
+import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -82,11 +83,15 @@ Handler = Callable[[Client, Words], Awaitable[Words]]
 
 @dataclass
 class ControlServer:
-    """Serves requests. hello: what it says of itself first. handlers: what it can do, by name."""
+    """Serves requests.
+
+    hello: what it says of itself first. handlers: what it can do, by name. warn: writes to the run's log.
+    """
 
     path: Path
     hello: Words
     handlers: Mapping[str, Handler]
+    warn: Callable[[str], None]
     clients: set[int] = field(default_factory=set)
 
     async def run(self) -> None:
@@ -105,8 +110,6 @@ class ControlServer:
             self.clients.add(id(client))
             try:
                 await self._converse(client, trio.SocketStream(connection))
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return  # it went while something was being sent to it
             finally:
                 self.clients.discard(id(client))
                 for undo in client.closing.values():
@@ -123,7 +126,7 @@ class ControlServer:
 
             nursery.start_soon(send)
             unpacker = Unpacker(REQUEST_MAX)
-            while part := await stream.receive_some(REQUEST_MAX):
+            while part := await _part(stream):
                 try:
                     requests = unpacker.feed(part)
                 except ControlError as error:
@@ -146,6 +149,17 @@ class ControlServer:
             client.reply({"id": number, "ok": await handler(client, request)})
         except FlowError as error:
             client.reply({"id": number, "error": str(error)})
+        except Exception as error:  # a mistake in the inspector must not cost the run this process
+            self.warn(f"inspector's request '{name}' failed\n{traceback.format_exc()}")
+            client.reply({"id": number, "error": f"'{name}' failed: {error!r}; the run's log has the traceback"})
+
+
+async def _part(stream: trio.SocketStream) -> bytes:
+    """What came next; nothing of a client that is gone, in whatever way it went."""
+    try:
+        return bytes(await stream.receive_some(REQUEST_MAX))
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        return b""
 
 
 def asked(request: Words, name: str, kind: type, default: Any = None) -> Any:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from flow.errors import ControlError
-from flow.inspect.client import Connection, connect
+from flow.inspect.client import CONNECT_S, Connection, connect
 from flow.inspect.overview import Look
 from flow.inspect.protocol import SUPERVISOR, Words, key_of, split_address
 from flow.inspect.samples import Sample, read_sample
@@ -70,14 +70,14 @@ class Session:
             raise ControlError(f"{self.run.name} has no node '{node}'; {hint}")
         return chosen
 
-    def connection(self, who: str) -> Connection:
+    def connection(self, who: str, seconds: float = CONNECT_S) -> Connection:
         """The connection to a process.
 
         Raises:
           ControlError: it cannot be reached.
         """
         if who not in self._connections:
-            self._connections[who] = connect(self.run, who)
+            self._connections[who] = connect(self.run, who, seconds)
         return self._connections[who]
 
     def ask(self, replica: Replica, what: str, **arguments: Any) -> Words:
@@ -100,6 +100,7 @@ class Session:
     def stack(self, replica: Replica) -> list[str]:
         """Where a node is now, in lines: its tasks and threads or, where its loop hangs, what holds it."""
         try:
+            self.connection(replica.worker, 1.0)
             told = self.ask(replica, "stack", seconds=1.0)
         except ControlError as error:
             text = self.ask_supervisor("stack", worker=replica.worker)["text"]

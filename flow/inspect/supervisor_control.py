@@ -35,7 +35,11 @@ class SupervisorControl:
         directory = self.supervisor.directory
         hello = {"run": directory.name, "who": SUPERVISOR, "pid": os.getpid()}
         handlers = {each.__name__: each for each in (self.checkpoint, self.stop, self.stack)}
-        await ControlServer(socket_file(directory, SUPERVISOR), hello, handlers).run()
+
+        def warn(text: str) -> None:
+            self.supervisor.log.warning("", text)
+
+        await ControlServer(socket_file(directory, SUPERVISOR), hello, handlers, warn).run()
 
     async def checkpoint(self, client: Client, request: Words) -> Words:
         """Take one now; it changes nothing that a run computes, so nothing is touched."""

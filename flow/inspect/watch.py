@@ -86,9 +86,14 @@ class Tap:
 
 @dataclass
 class Gate:
-    """Holds a paused node between two messages. allowed: how many messages may pass all the same."""
+    """Holds a paused node between two messages.
+
+    allowed: how many messages may pass all the same. rest: the node's, held with a message in hand; taking: the same
+    with none.
+    """
 
     rest: Rest
+    taking: Rest
     occupancy: Occupancy | None
     closed: bool = False
     allowed: int = 0
@@ -108,7 +113,7 @@ class Gate:
     async def before(self) -> None:
         """The node is about to take a message."""
         if self.closed:
-            await self._admission()
+            await self._admission(self.taking)
             self._admitted += 1
 
     async def after(self) -> None:
@@ -118,16 +123,16 @@ class Gate:
         if self._admitted:
             self._admitted -= 1
         else:
-            await self._admission()
+            await self._admission(self.rest)
 
     async def sending(self) -> None:
         """A source is about to send a message."""
         if self.closed:
-            await self._admission()
+            await self._admission(self.rest)
 
-    async def _admission(self) -> None:
+    async def _admission(self, rest: Rest) -> None:
         while self.closed and not self.allowed:
-            with self.rest, _Held(self.occupancy):
+            with rest, _Held(self.occupancy):
                 await self._opened.park()
         if self.closed:
             self.allowed -= 1
@@ -191,10 +196,10 @@ class NodeWatch:
     paused: bool = False
     _specs: dict[str, PortSpec] = field(default_factory=dict)
 
-    def attach(self, ports: dict[str, object], rest: Rest, occupancy: Occupancy | None) -> None:
+    def attach(self, ports: dict[str, object], rest: Rest, taking: Rest, occupancy: Occupancy | None) -> None:
         """The node starts, with new ports."""
         self._specs = {name: spec_of(port) for name, port in ports.items()}
-        self.gate = Gate(rest, occupancy, closed=self.paused)
+        self.gate = Gate(rest, taking, occupancy, closed=self.paused)
         self._refresh()
 
     def pause(self) -> None:

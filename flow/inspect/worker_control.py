@@ -22,7 +22,6 @@ from flow.inspect.server import Client, ControlServer, asked
 from flow.inspect.stacks import task_stacks, thread_stacks
 from flow.inspect.touched import touch
 from flow.inspect.watch import Tap
-from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
 
 if TYPE_CHECKING:
     from flow.host import Host
@@ -51,7 +50,10 @@ class WorkerControl:
         does = (self.open_tap, self.close_tap, self.peek, self.describe, self.stack)
         changes = (self.pause, self.resume, self.step, self.set, self.restart)
         handlers = {each.__name__: each for each in (*does, *changes)}
-        await ControlServer(socket_file(worker.directory, worker.name), hello, handlers).run()
+        await ControlServer(socket_file(worker.directory, worker.name), hello, handlers, self._warn).run()
+
+    def _warn(self, text: str) -> None:
+        self.worker.log.warning(self.worker.name, text)
 
     def _host(self, request: Words) -> Host:
         key = asked(request, "node", str)
@@ -102,22 +104,13 @@ class WorkerControl:
         mailbox = self.worker.assembly.mailboxes.get((host.plan.name, host.plan.replica, port))
         most = min(max(asked(request, "count", int, 3), 1), 100)
         size = min(max(asked(request, "most_bytes", int, SAMPLE_BYTES), 0), SAMPLE_BYTES_MAX) // most
-        if isinstance(mailbox, StreamMailbox):
-            waiting = [each[1] for each in itertools.islice(mailbox.waiting, most)]
-            depth = len(mailbox.waiting)
-        elif isinstance(mailbox, QuestionMailbox):
-            waiting = [each.question for each in itertools.islice(mailbox.gathering.waiting, most)]
-            depth = len(mailbox.gathering.waiting)
-        elif isinstance(mailbox, NewestMailbox):
-            waiting = [mailbox.newest] if mailbox.newest is not None else []
-            depth = len(waiting)
-        else:
+        if mailbox is None:
             ins = [name for name, kind in host.watch.kinds.items() if kind in ("In", "Serve", "Latest")]
-            raise ControlError(
-                f"nothing waits at {host.plan.name}.{port}; ports with a queue: {', '.join(ins) or 'none'}"
-            )
-        shown = [{"type": type(message).__name__, "fields": fields_of(message, size)} for message in waiting]
-        return {"depth": depth, "messages": shown}
+            here = f"nothing waits at {host.plan.name}.{port}"
+            raise ControlError(f"{here}; ports with a queue: {', '.join(ins) or 'none'}")
+        queued = mailbox.queued()
+        shown = [{"type": type(each).__name__, "fields": fields_of(each, size)} for each in queued[:most]]
+        return {"depth": len(queued), "messages": shown}
 
     async def describe(self, client: Client, request: Words) -> Words:
         host = self._host(request)
@@ -218,7 +211,10 @@ class WorkerControl:
     async def restart(self, client: Client, request: Words) -> Words:
         """Start a node again in its worker: from its state at rest or, where it never rests, the last checkpoint."""
         host, lose = self._running(request), asked(request, "lose_state", bool, False)
-        host.restart(await self._checkpointed(host) if lose else await self._state(host))
+        if lose:
+            host.restart(await self._checkpointed(host))
+        else:
+            await self._restart_at_rest(host)
         self._touch(host, "restarted" + (" from the last checkpoint" if lose else ""))
         with trio.move_on_after(REST_S):
             await host.begun.wait()
@@ -229,16 +225,17 @@ class WorkerControl:
             )
         return {"restarts": host.incarnation}
 
-    async def _state(self, host: Host) -> dict[str, Any] | None:
-        packed = None
-        with trio.move_on_after(REST_S) as scope:
-            packed = await host.take_state()
+    async def _restart_at_rest(self, host: Host) -> None:
+        try:
+            with trio.move_on_after(REST_S) as scope:
+                await host.restart_at_rest()
+        except CheckpointError as error:
+            raise ControlError(f"{host.plan.key}: {error}; restart it with --lose-state") from error
         if scope.cancelled_caught:
             raise ControlError(
                 f"{host.plan.key} did not come to the end of its message within {REST_S:g} s, so its state cannot be "
                 "kept; restart it with --lose-state to go on from the last checkpoint"
             )
-        return None if packed is None else saved_state.unpack(packed.tensors, packed.rest)
 
     async def _checkpointed(self, host: Host) -> dict[str, Any] | None:
         def read() -> dict[str, Any] | None:

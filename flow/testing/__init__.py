@@ -8,6 +8,9 @@ from flow.testing.given import Given as Given
 from flow.testing.harness import Driven as Driven
 from flow.testing.harness import Published as Published
 from flow.testing.harness import drive as drive
+from flow.testing.interactive import Harness as Harness
+from flow.testing.interactive import harness as harness
+from flow.testing.machine import NodeMachine as NodeMachine
 from flow.testing.rules import BrokenError as BrokenError
 from flow.testing.strategies import laid_out as laid_out
 from flow.testing.strategies import messages as messages

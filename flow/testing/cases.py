@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from jaxtyping import Float32, Int64
 
 from flow import Array, Message, Range
-from flow.errors import SettingError
-from flow.node_type import NodeType, Port
+from flow.errors import FlowError, SettingError
+from flow.node_type import OTHER_END, NodeType, Port
 from flow.setting import Setting
 from flow.testing.case import BEFORE, Case, Timed
 from flow.testing.given import Given, given_of
@@ -99,9 +99,13 @@ class Cases:
         def build(draw: st.DrawFn) -> Case:
             settings = draw(every_setting)
             dims: dict[str, int] = {}
-            ports = [port for port in self.type.ports.values() if port.kind in INPUTS]
+            try:
+                bound = bound_for(self.type, settings)
+            except FlowError:  # the trial will say so
+                return Case(settings=settings)
+            ports = [port for port in bound.ports.values() if port.kind in INPUTS]
             lists = {port.name: self._list(draw, port, settings, dims, wants) for port in ports}
-            self._fix_dims_of_answers(draw, settings, dims)
+            self._fix_dims_of_answers(draw, bound, settings, dims)
             return Case(
                 settings=settings,
                 inputs=_timed(draw, ports, lists, wants),
@@ -150,10 +154,12 @@ class Cases:
         cut = self.type.promises.cut.get(port.name, "").partition(".")[2]
         return {name for name in (*names, cut) if name} - set(self.type.promises.same)
 
-    def _fix_dims_of_answers(self, draw: st.DrawFn, settings: dict[str, Any], dims: dict[str, int]) -> None:
-        for port in self.type.ports.values():
+    def _fix_dims_of_answers(
+        self, draw: st.DrawFn, bound: NodeType[Any], settings: dict[str, Any], dims: dict[str, int]
+    ) -> None:
+        for port in bound.ports.values():
             if port.kind == "Call":
-                known = self.type.port_sizes(port.name, settings)
+                known = bound.port_sizes(port.name, settings)
                 for each in port.messages[1].fields:
                     for dim in each.dims[1:]:
                         if dim.name and dim.name != "_" and not {dim.name} & {*known, *dims}:
@@ -206,11 +212,34 @@ def _timed(draw: st.DrawFn, ports: list[Port], lists: dict[str, list[Message]], 
     return inputs
 
 
+def bound_for(node_type: NodeType[Any], settings: Mapping[str, Any]) -> NodeType[Any]:
+    """The node with the messages that follow from its settings and from what is known of its ports.
+
+    Raises:
+      FlowError: the node says that they do not go together.
+    """
+    if node_type.binds is None:
+        return node_type
+    known = {
+        variable: message
+        for port in node_type.ports.values()
+        for variable, message in zip(port.variables, port.messages, strict=False)
+        if variable and message is not Message
+    }
+    every = {name: settings.get(name, each.default) for name, each in node_type.settings.items()}
+    while new := {name: found for name, found in node_type.binds(every, known).items() if name not in known}:
+        known |= new
+    return node_type.bound(known, {name: {} for name in known})
+
+
 def concrete(node_type: NodeType[Any], given: Given | None = None) -> list[NodeType[Any]]:
     """A node whose ports speak of any message, with its variables bound to some; any other as it is."""
-    variables = sorted({name for port in node_type.ports.values() for name in port.variables if name})
-    if not variables:
-        return [node_type]
+    # Where the node says what follows from what, only what it is given is chosen.
+    kinds = ("In", "Serve", "Latest") if node_type.binds is not None else tuple(OTHER_END)
+    ports = [port for port in node_type.ports.values() if port.kind in kinds]
     given = given or given_of(node_type)
+    variables = sorted({name for port in ports for name in port.variables if name})
+    if not variables and not given.variables:
+        return [node_type]
     choices = given.variables or tuple(dict.fromkeys(variables, message) for message in (Sample, Count))
     return [node_type.bound(chosen, {name: {} for name in chosen}) for chosen in choices]

@@ -29,11 +29,16 @@ from flow.testing.cases import Cases, concrete
 from flow.testing.compare import digest
 from flow.testing.rules import RULES, BrokenError, Rule, Subject, UnfitError
 from flow.testing.rules.messages import seed_rule
+from flow.testing.rules.rule import Budget
 
 
 @dataclass(frozen=True)
 class Level:
-    """How much is tried. seconds: for all rules of a node together. examples: of a rule, at most. least: at least."""
+    """How much is tried.
+
+    seconds: of the loop's CPU, for all rules of a node together: how much is tried does not depend on what else the
+    machine does. examples: of a rule, at most; least: at least. shrink_seconds: to find a smallest failure.
+    """
 
     seconds: float
     examples: int
@@ -84,11 +89,11 @@ class _Search:
     kept: int = 0
     refused: list[str] = field(default_factory=list)
     worst: tuple[int, Case, str] | None = None
-    until: float = 0.0
+    budget: Budget = field(default_factory=Budget)
 
     def run(self, strategy: st.SearchStrategy[Case], seed: int) -> Result:
-        began = time.thread_time()
-        self.until = began + self.seconds
+        began = time.monotonic()
+        self.budget = Budget(self.seconds)
         quiet = hypothesis.settings(
             max_examples=self.level.examples,
             database=None,
@@ -101,13 +106,13 @@ class _Search:
         )
         with contextlib.suppress(BrokenError, unittest.SkipTest):
             hypothesis.seed(seed)(quiet(hypothesis.given(strategy)(self._example)))()
-        took = time.thread_time() - began
-        return self._result(took)
+        return self._result(time.monotonic() - began)
 
     def _example(self, case: Case) -> None:
-        if time.thread_time() > self.until and (self.worst or self.examples >= self.level.least or self.refused):
+        least = self.level.least if self.budget.spent < 2 * self.seconds else 1
+        if self.budget.over and (self.worst or self.examples >= least or self.refused):
             raise unittest.SkipTest  # ends the search at once, where any other error would be looked into
-        subject = Subject(self.type, case, self.until)
+        subject = Subject(self.type, case, self.budget)
         try:
             self.rule.check(subject)
             self.kept += 1
@@ -123,7 +128,7 @@ class _Search:
 
     def _broken(self, case: Case, text: str) -> None:
         if self.worst is None and not self.rule.some:
-            self.until = time.thread_time() + self.level.shrink_seconds
+            self.budget = Budget(self.level.shrink_seconds)
         size = len(_key(case))
         if self.worst is None or size <= self.worst[0]:
             self.worst = size, case, text
@@ -156,7 +161,7 @@ def examine(
     node_type: NodeType[Any],
     *,
     settings: Mapping[str, Any] | None = None,
-    level: str = "quick",
+    level: str | Level = "quick",
     rules: Sequence[str] = (),
     seed: int = 0,
 ) -> Iterator[Result]:
@@ -164,6 +169,7 @@ def examine(
 
     Args:
       settings: those that are not to be drawn.
+      level: "quick", "full", "soak", or one of your own.
       rules: their numbers; all if none are given.
 
     Raises:
@@ -181,15 +187,23 @@ def examine(
     wanted = [RULES[name] for name in rules or RULES]
     types = concrete(node_type)
     tried = [rule for rule in wanted if rule.id not in node_type.promises.excused and not rule.applies(node_type)]
-    seconds = LEVELS[level].seconds / max(1, len(tried) * len(types))
+    effort = LEVELS[level] if isinstance(level, str) else level
+    seconds = effort.seconds / max(1, len(tried) * len(types))
+    refused = ""
     for rule in wanted:
-        if reason := node_type.promises.excused.get(rule.id):
+        if refused and rule in tried:
+            yield Result(rule.id, UNTRIED, "as above")
+        elif reason := node_type.promises.excused.get(rule.id):
             yield Result(rule.id, EXCUSED, reason)
         elif reason := rule.applies(node_type):
             yield Result(rule.id, NOT_APPLICABLE, reason)
         else:
-            results = [_tried(rule, each, settings or {}, LEVELS[level], seconds, seed) for each in types]
-            yield next((result for result in results if result.status == FAILED), results[0])
+            results = [_tried(rule, each, settings or {}, effort, seconds, seed) for each in types]
+            failed = [result for result in results if result.status == FAILED]
+            tried_ones = [result for result in results if result.status == OK]
+            yield (failed or tried_ones or results)[0]
+            if not failed and not tried_ones and results[0].text.startswith("every case was refused"):
+                refused = results[0].text
 
 
 def _tried(

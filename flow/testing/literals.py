@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flow import node_files
 from flow.message import Array, Message
 from flow.node_type import NodeType
 from flow.testing.case import Case
@@ -58,7 +59,7 @@ class Source:
         return cls.__qualname__
 
     def importable(self, module: str) -> bool:
-        return not module.startswith("flow_test_file_")
+        return not node_files.is_file(node_files.name_of(module))
 
     def value(self, value: Any) -> str:
         """Any value of a field or setting."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from flow import node_files
 from flow.node_type import NodeType
 from flow.testing.literals import Source
 from flow.testing.rules import RULES
-
-_FILE = "flow_test_file_"
 
 
 def source(node_type: NodeType[Any], result: Any) -> str:
@@ -35,10 +34,9 @@ def source(node_type: NodeType[Any], result: Any) -> str:
 
 def _load(writer: Source, node_type: NodeType[Any], name: str) -> str:
     """How the source gets at the node: an import, or the file that it is in."""
-    module = node_type.function.__module__
-    if module.startswith(_FILE):
+    module, path = node_type.function.__module__, node_files.name_of(node_type.function.__module__)
+    if node_files.is_file(path):
         writer.imports.setdefault("flow.testing", set()).add("load_file")
-        path = node_type.function.__code__.co_filename
         return f'\n{name} = load_file("{path}:{name}")\n'
     writer.imports.setdefault(module, set()).add(name)
     return ""

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import tomllib
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +9,10 @@ from typing import Any
 
 from flow.errors import MissingError, NodeTypeError
 from flow.graph import load_graph
-from flow.graph.problems import nearest
-from flow.graph.registry import find_type, known_types, types_in
+from flow.graph.problems import Problems, nearest
+from flow.graph.registry import find_type, known_types
+from flow.graph.source import read_source
 from flow.node_type import NodeType
-
-_FILE = "flow_test_file_"
 
 
 @dataclass(frozen=True)
@@ -35,27 +30,10 @@ def load_file(name: str) -> NodeType[Any]:
     Raises:
       MissingError: there is no such file or node in it.
     """
-    path, _, function = name.rpartition(":")
-    file = Path(path)
-    if not file.is_file():
-        raise MissingError(f"'{name}': there is no file {path}")
-    module_name = f"{_FILE}{file.stem}_{zlib.crc32(str(file.resolve()).encode())}"
-    module = sys.modules.get(module_name)
-    if module is None:
-        spec = importlib.util.spec_from_file_location(module_name, file)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module  # before it runs: what it declares looks its own module up
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[module_name]
-            raise MissingError(f"'{name}': reading {path} failed: {type(error).__name__}: {error}") from error
-    found = getattr(module, function, None)
-    if not isinstance(found, NodeType):
-        raise MissingError(f"{path} has no node type '{function}'{nearest(function, types_in(module))}")
-    return found
+    try:
+        return find_type(name)
+    except NodeTypeError as error:
+        raise MissingError(f"'{name}': {error}") from error
 
 
 def targets(names: Sequence[str], *, profile: str | None = None, sets: Sequence[str] = ()) -> list[Target]:
@@ -83,11 +61,8 @@ def _of_graph(path: str, profile: str | None, sets: Sequence[str]) -> list[Targe
 
 def _tiny(path: str) -> str | None:
     """The profile for tests, where a graph has it; what is wrong with a file its loading says."""
-    try:
-        profiles = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("profiles", {})
-    except (OSError, ValueError):
-        return None
-    return "tiny" if "tiny" in profiles else None
+    source = read_source(Path(path), Problems(path))
+    return "tiny" if source is not None and "tiny" in source.tables.get("profiles", {}) else None
 
 
 def _named(name: str) -> list[Target]:

@@ -20,13 +20,14 @@ import trio
 from flow.batch import Batch
 from flow.computing import current_threads
 from flow.context import Context, Live, MetricsInMemory
-from flow.errors import MessageError
+from flow.errors import FlowError, MessageError
 from flow.host import first_cause
 from flow.message import Message
 from flow.node_type import NodeType, Port
 from flow.saved import Packed, Saved, pack, unpack
 from flow.testing.answers import Answers
 from flow.testing.case import BEFORE, Case
+from flow.testing.cases import bound_for
 from flow.testing.given import given_of
 from flow.testing.scheduler import run as run_loop
 from flow.testing.stage import Event, Stage
@@ -34,7 +35,7 @@ from flow.testing.steps import Alarm, DoesNotStopError, Steps, stepped, throw_in
 from flow.testing.surroundings import Surroundings
 
 # A node that does nothing for so long will never do anything. The clock jumps there at once.
-STUCK_S = 3600.0
+STUCK_S = 1e9
 # A cancelled node may take so long to clean up.
 STOPPING_S = 5.0
 # One that still sends, so many messages after its inputs have ended, will not end.
@@ -160,8 +161,6 @@ class Trial:
         self.over = trio.CancelScope()
         self.lives: dict[str, Live[Any]] = {}
         self.saved = Saved(unpack(how.start.tensors, how.start.rest) if how.start else None)
-        self.asking = 0
-        self.feeding = 0
 
     def surrounded(self) -> bool:
         """Whether a step of the node goes on now, outside its blocking work."""
@@ -172,6 +171,11 @@ class Trial:
             self.record.complaints.append(text)
 
     async def run(self) -> None:
+        try:
+            self.type = bound_for(self.type, self.case.settings)
+        except FlowError as error:
+            self.record.error = error
+            return
         settings = {name: self.case.settings.get(name, each.default) for name, each in self.type.settings.items()}
         self.steps = Steps(self)
         self.stage = Stage(self.type, settings, fail_at=self.how.fail_at, clock=self.steps.clock)

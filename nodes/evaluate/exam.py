@@ -30,8 +30,9 @@ async def exam(
     """Ask for a move in every position, without noise, and count those that give value away.
 
     Of the positions in which there is something to lose, `blunders` is the share in which the most visited move loses
-    it, and `raw_blunders` the share in which the policy without search does. `held` is the share of starts and sides
-    from which the most visited moves get all there is, whatever the opponent does: 1 is perfect play.
+    it, and `raw_blunders` the share in which the policy without search does; `exam_blunders` is the former as a curve.
+    `held` is the share of starts and sides from which the most visited moves get all there is, whatever the opponent
+    does: 1 is perfect play.
 
     Args:
       game: one with at most 200,000 positions.
@@ -50,14 +51,13 @@ async def exam(
         plans = [await planner(question) for question in questions(seen, legal, at_once)]
         moves = np.concatenate([each.visits.argmax(1) for each in plans])
         priors = np.concatenate([each.priors.argmax(1) for each in plans])
+        found = {"blunders": blunders(solution, moves), "raw_blunders": blunders(solution, priors)}
         context.metrics.count("exams")
-        context.metrics.record("blunders", blunders(solution, moves))
-        context.metrics.record("raw_blunders", blunders(solution, priors))
+        for name, share in found.items():
+            context.metrics.record(f"exam_{name}", share)  # a curve; its mean over exams says little
+            context.metrics.gauge(name, share)
         context.metrics.gauge("held", solution.held(moves))
-        context.log(
-            f"updates {weights.version}: blunders {blunders(solution, moves):.3f}, without search "
-            f"{blunders(solution, priors):.3f}, held {solution.held(moves):.3f}"
-        )
+        context.log(f"updates {weights.version}: {found}, held {solution.held(moves):.3f}")
 
 
 def questions(observations: Array, legal: Array, rows: int) -> list[Positions]:

@@ -127,7 +127,8 @@ class Search:
         rows = np.arange(len(asked.legal))
         trees_slots = self.first_slot + rows * (self.simulations + 1)
         planners = np.full(len(rows), self.planner)
-        root = await roots(Roots(asked.observations, planners, trees_slots))
+        # A copy: what is sent is frozen, and the next questions are gathered into the memory of these.
+        root = await roots(Roots(asked.observations.copy(), planners, trees_slots))
         plain = priors_of(root.logits, asked.legal)
         noisy = with_noise(plain, asked.noisy, self.noise_alpha, self.noise_share, self.rng)
         trees = Trees(noisy, self.simulations, self.rules, self.kernel)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from flow import In, Message, Out, Range, Saved, node
+from flow import In, Message, Out, Promises, Range, Saved, node
 from flow.kept import Kept
 from nodes.stream import stacking
 
@@ -27,7 +27,7 @@ def _batch_type(message: type[Message], size: int, last: str) -> type[Message]:
     return stacking.stacked_type(message, size if last == "drop" else None)
 
 
-@node(binds=_stacked)
+@node(binds=_stacked, promises=Promises(given="tests.given:rows_of_one_size"))
 async def batch(
     items: In[M],
     batches: Out[N],
@@ -72,7 +72,7 @@ class Progress:
     sent: int = 0
 
 
-@node(binds=_apart)
+@node(binds=_apart, promises=Promises(given="tests.given:rows_of_any_size"))
 async def unbatch(batches: In[M], items: Out[N], saved: Saved) -> None:
     """Send each row of a batch as a message of its own, in order.
 

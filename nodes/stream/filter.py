@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from flow import Context, In, Message, Out, Saved, compute, node
+from flow import Context, In, Message, Out, Promises, Saved, compute, node
 from flow.errors import SettingError
 from flow.kept import Kept
 from flow.message import misfits
@@ -37,7 +37,7 @@ def _read(function: str, arguments: list[str] | None) -> Plain:
     return plain
 
 
-@node(binds=_checked)
+@node(binds=_checked, promises=Promises(given="tests.given:filtered"))
 async def filter(  # noqa: A001
     items: In[M],
     passed: Out[M],

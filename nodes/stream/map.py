@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from flow import In, Message, Out, Saved, compute, node
+from flow import In, Message, Out, Promises, Saved, compute, node
 from flow.errors import SettingError
 from flow.kept import Kept
 from flow.setting import Beside
@@ -44,7 +44,7 @@ def _read(function: str, arguments: list[str] | None) -> Plain:
     return plain
 
 
-@node(binds=_types)
+@node(binds=_types, promises=Promises(given="tests.given:mapped"))
 async def map(  # noqa: A001
     items: In[M],
     mapped: Out[N],

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import trio
 
-from flow import In, Message, Out, Saved, node
+from flow import In, Message, Out, Promises, Saved, node
 from flow.errors import SettingError
 from flow.kept import Kept
 from nodes.fields import require_field
@@ -34,7 +34,7 @@ def _ordered(settings: Mapping[str, Any], known: Mapping[str, type[Message]]) ->
     return {}
 
 
-@node(binds=_ordered)
+@node(binds=_ordered, promises=Promises(given="tests.given:ordered"))
 async def merge(left: In[M], right: In[M], merged: Out[M], saved: Saved, *, by: str) -> None:
     """Send the messages of both streams by rising values of a field; of equal ones the left first.
 

@@ -13,7 +13,7 @@ from typing import Annotated, TypeVar
 
 import numpy as np
 
-from flow import Context, In, Message, Out, Range, Saved, node
+from flow import Context, In, Message, Out, Promises, Range, Saved, node
 from flow.kept import Kept
 
 M = TypeVar("M", bound=Message)
@@ -29,7 +29,7 @@ class Progress:
     ages: list[int] | None = None
 
 
-@node
+@node(promises=Promises(seeded=True))
 async def shuffle(
     items: In[M],
     shuffled: Out[M],

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from flow import In, Message, Out, Saved, node
+from flow import In, Message, Out, Promises, Saved, node
 from flow.errors import SettingError
 from flow.kept import Kept
 from flow.message import Field
@@ -51,7 +51,7 @@ def wanted_values(field: Field, values: list[str]) -> set[Any]:
         ) from error
 
 
-@node(binds=_checked)
+@node(binds=_checked, promises=Promises(given="tests.given:splits"))
 async def split(
     items: In[M],
     matching: Out[M],

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 
-from flow import In, Message, Out, Range, Saved, node
+from flow import In, Message, Out, Promises, Range, Saved, node
 from flow.errors import MessageError, SettingError
 from flow.generic import derived
 from flow.kept import Kept
@@ -39,7 +39,7 @@ def _window(settings: Mapping[str, Any], known: Mapping[str, type[Message]]) -> 
     return {"N": stacking.stacked_type(known["M"], settings["length"])} if "M" in known else {}
 
 
-@node(binds=_window)
+@node(binds=_window, promises=Promises(given="tests.given:rows_of_one_size"))
 async def window(
     items: In[M],
     windows: Out[N],
@@ -97,7 +97,7 @@ class Progress:
     start: int = 0
 
 
-@node(binds=_cut)
+@node(binds=_cut, promises=Promises(given="tests.given:rows_of_any_size"))
 async def cut(
     pieces: In[M],
     windows: Out[N],

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import trio
 
-from flow import Context, In, Message, Out, Saved, node
+from flow import Context, In, Message, Out, Promises, Saved, node
 from flow.errors import MessageError, SettingError
 from flow.generic import derived
 from flow.kept import Kept
@@ -54,7 +54,7 @@ def _apart(field: Field, used: set[str | None]) -> Field:
     return replace(field, dims=tuple(dims))
 
 
-@node(binds=_paired)
+@node(binds=_paired, promises=Promises(given="tests.given:zipped"))
 async def zip(  # noqa: A001
     left: In[L],
     right: In[R],

@@ -182,7 +182,8 @@ def public_names(module: str) -> str:
 
 def _is_public(module: Any, name: str) -> bool:
     value = getattr(module, name)
-    return not name.startswith("_") and not inspect.ismodule(value) and name != "annotations"
+    ours = getattr(value, "__module__", "").startswith(module.__name__)
+    return ours and not name.startswith("_") and not inspect.ismodule(value)
 
 
 def _name(name: str, value: Any) -> str:
@@ -231,9 +232,17 @@ def signature(value: Any) -> str:
     return re.sub(r"<(factory|object object|function \w+)( at \w+)?>", "...", text.replace("'", ""))
 
 
+def all_rules() -> str:
+    """The rules of the contract, by number."""
+    from flow.testing.rules import RULES
+
+    return table(["rule", "what it asks"], [[rule.id, rule.line] for rule in RULES.values()])
+
+
 PAGES: dict[str, Callable[..., str]] = {
     "flow-nodes": all_node_types,
     "flow-commands": all_commands,
     "flow-graph-file": graph_file,
     "flow-names": public_names,
+    "flow-rules": all_rules,
 }

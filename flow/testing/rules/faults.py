@@ -32,7 +32,7 @@ def loses_nothing(subject: Subject) -> None:
     how = How()
     if subject.count("In") == 1:
         ports = [port.name for port in subject.type.ports.values() if port.kind == "In"]
-        hurried = Subject(subject.type, subject.case.at_once(ports), subject.until)
+        hurried = Subject(subject.type, subject.case.at_once(ports), subject.budget)
         how = How(pace=0.5)
     try:
         for step, record in _cancelled(hurried, how):
@@ -40,9 +40,8 @@ def loses_nothing(subject: Subject) -> None:
                 continue  # C10 says so
             if lost := missing(subject, whole, record):
                 raise BrokenError(f"cancelled at step {step}, {lost}, and it is lost")
-            if subject.type.promises.order == "total" and (
-                where := is_prefix(said_in_streams(record), said_in_streams(whole))
-            ):
+            where = is_prefix(said_in_streams(record), said_in_streams(whole))
+            if where and subject.type.promises.order == "total":
                 raise BrokenError(f"cancelled at step {step}, it says what a whole run does not: {where}")
     finally:
         subject.tried += hurried.tried

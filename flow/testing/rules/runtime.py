@@ -87,10 +87,10 @@ def follows_settings(subject: Subject) -> None:
     if other is None:
         raise UnfitError
     subject.plain()
+    begun = subject.sound(subject.play(case=replace(case, settings={**case.settings, name: other})))
     changed = subject.play(How(live={name: (0.5, other)}), case=case)
     if changed.error is not None or changed.stuck:
         raise BrokenError(f"{name} changed from {now} to {other} while it runs, and {changed.error or changed.stuck}")
-    begun = subject.sound(subject.play(case=replace(case, settings={**case.settings, name: other})))
     if where := difference(begun.said(), changed.said(), subject.type.promises):
         raise BrokenError(
             f"{name} changed from {now} to {other} before the first message, and it does not follow: {where}; read "

@@ -14,6 +14,7 @@ from flow.testing.simulation import report
 from flow.testing.simulation.faults import KINDS, USUAL
 from flow.testing.simulation.many import Outcome, Request, simulate
 
+RUNS = 100
 _SAY_EVERY_S = 5.0
 
 
@@ -22,10 +23,24 @@ def run(arguments: argparse.Namespace) -> int:
     kinds = kinds_of(arguments.faults)
     if not arguments.target:
         raise SettingError("flow test --simulate: name a graph, graphs/laser_atari.toml for instance")
-    for option, value in (("--runs", arguments.runs), ("--jobs", arguments.jobs)):
-        if value < 1:
-            raise SettingError(f"{option} {value}: expected 1 or more")
-    outcomes = [_simulated(target, kinds, arguments) for target in arguments.target]
+    runs, jobs = (
+        _counted(option, value, otherwise)
+        for option, value, otherwise in (("--runs", arguments.runs, RUNS), ("--jobs", arguments.jobs, 1))
+    )
+    requests = [
+        Request(
+            Path(target),
+            arguments.profile,
+            tuple(arguments.sets),
+            arguments.seed,
+            runs,
+            kinds,
+            arguments.check,
+            min(jobs, runs),
+        )
+        for target in arguments.target
+    ]
+    outcomes = [simulate(request, Saying()) for request in requests]
     if arguments.json:
         print(json.dumps([report.json_of(outcome) for outcome in outcomes], indent=1))
     else:
@@ -33,18 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(outcome.failures for outcome in outcomes) else 0
 
 
-def _simulated(target: str, kinds: tuple[str, ...], arguments: argparse.Namespace) -> Outcome:
-    request = Request(
-        Path(target),
-        arguments.profile,
-        tuple(arguments.sets),
-        arguments.seed,
-        arguments.runs,
-        kinds,
-        arguments.check,
-        min(arguments.jobs, arguments.runs),
-    )
-    return simulate(request, Saying())
+def _counted(option: str, value: int | None, otherwise: int) -> int:
+    if value is not None and value < 1:
+        raise SettingError(f"{option} {value}: expected 1 or more")
+    return value or otherwise
 
 
 class Saying:

@@ -74,14 +74,16 @@ class Life:
 
 
 class Journal:
-    """Keeps what happened. events: all of it, where two runs are to be compared."""
+    """Keeps what happened. events: all of it, where two runs are to be compared; kept: what nodes took, by port."""
 
-    def __init__(self, plan: Plan, faults: Faults, *, keep_events: bool = False) -> None:
+    def __init__(self, plan: Plan, faults: Faults, *, keep_events: bool = False, keep_messages: bool = False) -> None:
         self.plan, self.faults = plan, faults
         self.records = {link.number: LinkRecord(link) for link in plan.links}
         self.violations: list[Violation] = []
         self.events: list[tuple[Any, ...]] | None = [] if keep_events else None
         self.timeline: deque[tuple[float, tuple[Any, ...]]] = deque(maxlen=TIMELINE)
+        self.kept: list[tuple[tuple[str, int, str], Message]] = []
+        self.keep_messages = keep_messages
         self.arriving: Passage | None = None  # what a mailbox is about to be given
         self.messages = 0
         self.progress = 0

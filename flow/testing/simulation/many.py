@@ -17,19 +17,20 @@ from random import Random
 
 from flow.errors import SettingError
 from flow.graph import load_graph
+from flow.graph.check import require_closed
 from flow.testing.simulation.faults import Fault, Survey, draw_faults
 from flow.testing.simulation.run import Case, Check, Result, simulate_once
 
-# Runs a process is given at once; of them, how many are run twice to see that they are the same.
+# Runs a process is given at once. The first of them is made twice, to see that it is the same.
 _CHUNK = 25
-_TWICE_EVERY = 25
 FAILURES_MOST = 5
 _SURVEY_SEED = 0
 
 
 @dataclass(frozen=True)
 class Request:
-    """Which runs of which graph. kinds: of faults, none for none; check: "module:function" that looks at each run."""
+    """Which runs of which graph. kinds: of faults, none for none; check: "module:function" that looks at each run;
+    failures: how many failing seeds are enough."""
 
     graph: Path
     profile: str | None = None
@@ -40,6 +41,7 @@ class Request:
     check: str | None = None
     jobs: int = 1
     seconds: float = 600.0
+    failures: int = FAILURES_MOST
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,10 @@ class Failure:
 
 @dataclass
 class Outcome:
-    """What came of many runs. Times in seconds; twice: how many were run again and compared."""
+    """What came of many runs. Times in seconds; digests, again: of runs that were made twice, by seed."""
 
     request: Request
     runs: int = 0
-    twice: int = 0
     messages: int = 0
     virtual_seconds: float = 0.0
     real_seconds: float = 0.0
@@ -65,6 +66,8 @@ class Outcome:
     ended: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
     digests: dict[int, str] = field(default_factory=dict)
+    again: dict[int, str] = field(default_factory=dict)
+    interrupted: bool = False
 
     def add(self, result: Result) -> None:
         self.runs += 1
@@ -73,12 +76,17 @@ class Outcome:
         self.injected += result.injected
         self.ended[result.outcome.partition(":")[0]] += 1
 
+    def unlike(self) -> list[int]:
+        """Seeds whose two runs were not the same."""
+        return [seed for seed, digest in self.again.items() if self.digests.get(seed, digest) != digest]
+
 
 class Runner:
     """Runs seeds of one request in this process."""
 
     def __init__(self, request: Request) -> None:
         graph = load_graph(request.graph, profile=request.profile, sets=list(request.sets))
+        require_closed(graph)
         self.request = request
         self.case = Case(graph, _load_check(request.check), request.seconds)
         torch = sys.modules.get("torch")
@@ -87,8 +95,6 @@ class Runner:
         # The first run also imports what nodes import when they run; it is no part of any result.
         self.first = simulate_once(self.case, _SURVEY_SEED)
         self.survey = Survey(self.first.counts)
-        gc.collect()
-        gc.freeze()  # each run is followed by a collection, and need not look at what was there before
 
     def faults(self, seed: int) -> tuple[Fault, ...]:
         """The faults of a seed."""
@@ -133,12 +139,26 @@ def _load_check(name: str | None) -> Check | None:
     return check
 
 
+Submit = Callable[[Sequence[int], int], "Future[list[Result]]"]
+"""Runs seeds, the first time (0) or the second (1), in some process."""
+
 _runner: Runner | None = None
 
 
 def _begin(request: Request) -> None:
     global _runner
     _runner = Runner(request)
+    gc.freeze()
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Each run is followed by a collection, which need not look at what was there before."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _chunk(seeds: Sequence[int], attempt: int) -> list[Result]:
@@ -147,7 +167,7 @@ def _chunk(seeds: Sequence[int], attempt: int) -> list[Result]:
 
 
 @contextmanager
-def _pool(request: Request, runner: Runner) -> Iterator[Callable[[Sequence[int], int], Future[list[Result]]]]:
+def _pool(request: Request, runner: Runner) -> Iterator[Submit]:
     """Something that runs chunks: other processes, or this one."""
     if request.jobs == 1:
 
@@ -165,7 +185,7 @@ def _pool(request: Request, runner: Runner) -> Iterator[Callable[[Sequence[int],
 
 
 def simulate(request: Request, progress: Callable[[Outcome], None] = lambda outcome: None) -> Outcome:
-    """Run seeds `seed` to `seed + runs - 1`, until five of them have failed.
+    """Run seeds `seed` to `seed + runs - 1`, until so many of them have failed as are enough.
 
     Raises:
       GraphError: the graph is wrong.
@@ -174,37 +194,42 @@ def simulate(request: Request, progress: Callable[[Outcome], None] = lambda outc
     began = time.perf_counter()
     runner = Runner(request)
     outcome = Outcome(request)
-    again: dict[int, str] = {}
-    failed: list[Result] = []
     if runner.first.violations:  # what goes wrong with nothing injected would go wrong in all of them
         outcome.add(runner.first)
         outcome.failures.append(Failure(_SURVEY_SEED, (), runner.first))
         return outcome
-    with _pool(request, runner) as submit:
-        chunks = _chunks(request)
-        under_way: set[Future[list[Result]]] = set()
-        attempts: dict[Future[list[Result]], int] = {}
-        while len(failed) < FAILURES_MOST:
-            while len(under_way) <= request.jobs and (chunk := next(chunks, None)) is not None:
-                future = submit(*chunk)
-                under_way.add(future)
-                attempts[future] = chunk[1]
-            if not under_way:
-                break
-            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            for future in done:
-                _take(outcome, future.result(), attempts.pop(future), again, failed)
-            outcome.real_seconds = time.perf_counter() - began
-            progress(outcome)
-        for future in under_way:
-            future.cancel()
-    for seed, digest in again.items():
-        if outcome.digests.get(seed, digest) != digest:
-            failed.append(_unlike(runner, seed))
-    for result in failed[:FAILURES_MOST]:
-        outcome.failures.append(Failure(result.seed, result.faults, runner.shrink(result)))
+    failed: list[Result] = []
+    with _frozen(), _pool(request, runner) as submit:
+        try:
+            for result, attempt in _results(request, submit):
+                _take(outcome, result, attempt, failed)
+                outcome.real_seconds = time.perf_counter() - began
+                progress(outcome)
+                if len(failed) >= request.failures:
+                    break
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+        failed += [_unlike(runner, seed) for seed in outcome.unlike()]
+        for result in failed[: request.failures]:
+            outcome.failures.append(Failure(result.seed, result.faults, runner.shrink(result)))
     outcome.real_seconds = time.perf_counter() - began
     return outcome
+
+
+def _results(request: Request, submit: Submit) -> Iterator[tuple[Result, int]]:
+    """Each result, with the attempt that it is, in the order in which they come."""
+    chunks = _chunks(request)
+    under_way: dict[Future[list[Result]], int] = {}
+    while True:
+        while len(under_way) <= request.jobs and (chunk := next(chunks, None)) is not None:
+            under_way[submit(*chunk)] = chunk[1]
+        if not under_way:
+            return
+        done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+        for future in done:
+            attempt = under_way.pop(future)
+            for result in future.result():
+                yield result, attempt
 
 
 def _chunks(request: Request) -> Iterator[tuple[Sequence[int], int]]:
@@ -219,17 +244,15 @@ def _chunks(request: Request) -> Iterator[tuple[Sequence[int], int]]:
         yield [before], 1
 
 
-def _take(outcome: Outcome, results: list[Result], attempt: int, again: dict[int, str], failed: list[Result]) -> None:
-    for result in results:
-        if attempt:
-            outcome.twice += 1
-            again[result.seed] = result.digest
-            continue
-        outcome.add(result)
-        if (result.seed - outcome.request.seed) % _TWICE_EVERY == 0:
-            outcome.digests[result.seed] = result.digest
-        if result.violations:
-            failed.append(result)
+def _take(outcome: Outcome, result: Result, attempt: int, failed: list[Result]) -> None:
+    if attempt:
+        outcome.again[result.seed] = result.digest
+        return
+    outcome.add(result)
+    if (result.seed - outcome.request.seed) % _CHUNK == 0:
+        outcome.digests[result.seed] = result.digest
+    if result.violations:
+        failed.append(result)
 
 
 def _unlike(runner: Runner, seed: int) -> Result:

@@ -36,9 +36,10 @@ def _summary(outcome: Outcome) -> Iterator[str]:
     yield f"faults: {_counted(outcome.injected, 'none')}"
     yield (
         f"{outcome.real_seconds:.1f} s, {outcome.runs / max(outcome.real_seconds, 1e-9) * 60:.0f} runs a minute, "
-        f"{ratio:.1f} virtual seconds a second; {outcome.twice} runs were made twice and compared"
+        f"{ratio:.1f} virtual seconds a second; {len(outcome.again)} runs were made twice and compared"
     )
-    yield f"{len(outcome.failures)} failing seeds" if outcome.failures else "no violation"
+    stopped = "interrupted: " if outcome.interrupted else ""
+    yield stopped + (f"{len(outcome.failures)} failing seeds" if outcome.failures else "no violation")
 
 
 def _counted(counts: Any, none: str) -> str:
@@ -86,7 +87,8 @@ def json_of(outcome: Outcome) -> dict[str, Any]:
         "graph": str(outcome.request.graph),
         "seed": outcome.request.seed,
         "runs": outcome.runs,
-        "compared": outcome.twice,
+        "compared": len(outcome.again),
+        "interrupted": outcome.interrupted,
         "messages": outcome.messages,
         "faults": dict(outcome.injected),
         "ended": dict(outcome.ended),

@@ -35,6 +35,7 @@ from flow import disk, ledger
 from flow.graph.model import Graph, place
 from flow.links import CallLink, NewestLink, StreamLink
 from flow.logs import EventLog, Level
+from flow.message import Message
 from flow.monitor import Monitor
 from flow.plan import STREAM, Plan, make_plan
 from flow.progress import Progress
@@ -140,7 +141,9 @@ class Simulation:
         self.plan: Plan = make_plan(dict(graph.nodes), graph.edges, place(graph), seed=self.seed)
         self.coming = Faults(self.faults)
         self.random = Random(f"{self.seed}")
-        self.journal = Journal(self.plan, self.coming, keep_events=self.keep_events)
+        self.journal = Journal(
+            self.plan, self.coming, keep_events=self.keep_events, keep_messages=self.case.check is not None
+        )
         self.checkpoint_s = self.random.choice(_CHECKPOINTS_S)
         self.network = Network(self.random, self.journal, self.random.choice(_LATENCIES_S))
         self.processes = SimulatedProcesses(self)
@@ -199,6 +202,11 @@ class Simulation:
             if record.pending
         ]
         return "; ".join([f"{', '.join(left)} did not end", *lying])
+
+    def taken(self, node: str, port: str) -> list[Message]:
+        """All messages that a stream's replicas took at a port, in their order; for a graph's own check."""
+        ends = {(node, port)}
+        return [message for (name, _, where), message in self.journal.kept if (name, where) in ends]
 
     # What happens, and what goes wrong by it
 

@@ -125,10 +125,14 @@ class _Settling:
     passage: Passage
     mailbox: StreamMailbox
     taken: Taken
+    message: Message
 
     def __call__(self, messages: int, size: int) -> None:
-        if not self.life.over and not self.journal.closed:
-            self.journal.settled(self.passage, dropped=self.mailbox.closed)
+        journal, dropped = self.journal, self.mailbox.closed
+        if not self.life.over and not journal.closed:
+            journal.settled(self.passage, dropped=dropped)
+            if journal.keep_messages and not dropped:
+                journal.kept.append((self.passage.link.receiver, self.message))
         self.taken(messages, size)
 
 
@@ -152,7 +156,7 @@ class WatchedStreamMailbox(StreamMailbox):
                 journal.violation(
                     "over its bound", f"{record.plan.edge}: {waiting} wait, credit is {record.plan.credit}"
                 )
-            taken = _Settling(journal, self.life, passage, self, taken)
+            taken = _Settling(journal, self.life, passage, self, taken, message)
         super().put(link, message, size, taken)
 
 

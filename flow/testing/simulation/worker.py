@@ -25,7 +25,7 @@ from flow.testing.simulation.journal import Life
 from flow.testing.simulation.network import Sockets
 from flow.testing.simulation.processes import SimulatedLine
 from flow.testing.simulation.watched import WatchedAssembly
-from flow.worker import Worker
+from flow.worker import BEAT_S, Worker
 
 if TYPE_CHECKING:
     from flow.testing.simulation.run import Simulation
@@ -150,6 +150,13 @@ class SimulatedWorker(Worker):
         await trio.lowlevel.checkpoint()
         self.simulation.state(self.life, key, packed)
         return packed.write(directory, key)
+
+    async def _beat(self) -> None:
+        # Without telling how much of the processor each takes: they all are one process here.
+        while True:
+            for host in self.hosts.values():
+                host.page.beat()
+            await trio.sleep(BEAT_S)
 
     def _step(self, key: str) -> None:
         self.simulation.step(self.life, key)

@@ -13,8 +13,8 @@ from flow.errors import GraphError, NodeTypeError
 from flow.graph import load_graph
 from flow.node_type import node
 from tests import nodes_for_tests
+from tests.flow.graph.composed_files import INNER
 from tests.flow.graph.graph_files import graph_files, text_of
-from tests.flow.graph.test_composing import INNER
 
 
 def built(raw):
@@ -86,6 +86,7 @@ def test_ports_are_attributes_and_a_wrong_one_names_the_nearest():
     graph = flow.Graph()
     actor = graph.add("actor", "tests.nodes_for_tests:actor", replicas=2, game="pong")
     assert (str(actor.frames), actor[1]) == ("actor.frames", "actor[1]")
+    assert actor["frames"] == actor.frames
     assert (
         repr(actor) == "<node actor, tests.nodes_for_tests:actor: policy: Call[Question, Answer], frames: Out[Frames]>"
     )

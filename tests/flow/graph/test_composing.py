@@ -1,37 +1,18 @@
 """Graphs out of several files mean what one file would say that has all of it written out."""
 
 import copy
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flow.errors import GraphError
-from flow.graph import End, load_graph, place, write_graph
+from flow.graph import End, load_graph, memory_bound, place, write_graph
 from flow.graph.check import require_closed
 from flow.graph.model import without_copy
-from tests.flow.graph.graph_files import graph_files, text_of
-
-TYPES = "tests.nodes_for_tests:"
-
-
-@contextmanager
-def files(**texts):
-    """A folder with graph files, by name."""
-    with TemporaryDirectory() as directory:
-        for name, text in texts.items():
-            (Path(directory) / f"{name}.toml").write_text(text, encoding="utf-8")
-        yield Path(directory)
-
-
-def loaded(main, **others):
-    texts = {name: text if isinstance(text, str) else text_of(text) for name, text in others.items()}
-    with files(main=main if isinstance(main, str) else text_of(main), **texts) as folder:
-        return load_graph(folder / "main.toml")
+from tests.flow.graph.composed_files import INNER, OUTER, SWEPT, TYPES, files, loaded, split, swept
+from tests.flow.graph.graph_files import graph_files
 
 
 def called(graph, names):
@@ -54,41 +35,6 @@ def assert_same(a, b):
         worker: set(entries) for worker, entries in b.workers.items()
     }
     assert (a.title, a.params, a.until, a.report) == (b.title, b.params, b.until, b.report)
-
-
-def split(raw, inner):
-    """Two files that together say what one does: nodes of the first in the second, and where edges cross, ports."""
-    outer = copy.deepcopy(raw)
-    part = {
-        "params": {"lanes": 1},
-        "nodes": {name: outer["nodes"].pop(name) for name in inner},
-        "edges": {},
-        "ports": {},
-    }
-    outer["nodes"]["box"] = {"graph": "part.toml"}
-
-    def seen(text, inside):
-        node, _, port = text.partition(".")
-        if inside or node not in inner:
-            return text
-        part["ports"][f"{node}_{port}"] = text
-        return f"box.{node}_{port}"
-
-    edges, outer["edges"] = outer["edges"], {}
-    for key, value in edges.items():
-        for edge in value if isinstance(value, list) else [value]:
-            inside = {key.partition(".")[0], edge["to"].partition(".")[0]} <= set(inner)
-            told = {**edge, "to": seen(edge["to"], inside)}
-            (part if inside else outer)["edges"].setdefault(seen(key, inside), []).append(told)
-    if any("lanes" in node for node in part["nodes"].values()):
-        outer["nodes"]["box"]["lanes"] = "{lanes}"
-    else:
-        del part["params"]
-    outer["workers"] = {
-        worker: [f"box.{entry}" if entry.partition("[")[0] in inner else entry for entry in entries]
-        for worker, entries in outer["workers"].items()
-    }
-    return outer, part
 
 
 @given(graph_files(), st.data())
@@ -135,43 +81,7 @@ def test_a_file_that_changes_and_takes_away_is_as_if_it_had_never_been_there(raw
     assert loaded(top, base=base) == loaded(raw)
 
 
-SWEPT = f"""
-[params]
-rate = 0.5
-lanes = 2
-
-[nodes.actor]
-run = "{TYPES}actor"
-game = "pong"
-lanes = "{{lanes}}"
-replicas = 2
-
-[nodes.policy]
-run = "{TYPES}policy"
-
-[nodes.learner]
-run = "{TYPES}learner"
-rate = "{{rate}}"
-
-[nodes.store]
-run = "{TYPES}sink"
-lanes = 2
-
-[edges]
-"actor.policy" = "policy.requests"
-"actor.frames" = [{{ to = "learner.frames", mode = "copy" }}, {{ to = "store.frames", mode = "copy" }}]
-"learner.weights" = "policy.weights"
-
-[workers]
-play = ["actor[0]", "policy", "store"]
-"""
 rates = st.lists(st.floats(1e-6, 1.0).map(lambda rate: float(f"{rate:.3g}")), min_size=1, max_size=4, unique=True)
-
-
-def swept(axes, more=""):
-    grid = ", ".join(f"{name} = {values}" for name, values in axes.items())
-    nodes = '["actor", "policy", "learner"]'
-    return f"{SWEPT}\n[sweep.agents]\nnodes = {nodes}\ngrid = {{ {grid} }}\n{more}"
 
 
 @given(rates)
@@ -221,52 +131,6 @@ def test_a_grid_has_a_copy_for_each_pair_and_a_list_for_each_table():
         "learner@rate=0.1",
         "learner@lanes=2,rate=1",
     ]
-
-
-INNER = f"""
-[params]
-lanes = 2
-
-[nodes.actor]
-run = "{TYPES}actor"
-game = "pong"
-lanes = "{{lanes}}"
-
-[nodes.policy]
-run = "{TYPES}policy"
-
-[edges]
-"actor.policy" = "policy.requests"
-
-[ports]
-frames = "actor.frames"
-weights = "policy.weights"
-
-[workers]
-play = ["actor", "policy"]
-
-[until]
-frames = 3
-
-[profiles.wide.params]
-lanes = 64
-"""
-OUTER = f"""
-[params]
-rate = 0.1
-
-[nodes.agent]
-graph = "inner.toml"
-profile = "wide"
-
-[nodes.learner]
-run = "{TYPES}learner"
-rate = "{{rate}}"
-
-[edges]
-"agent.frames" = "learner.frames"
-"learner.weights" = "agent.weights"
-"""
 
 
 def test_workers_come_along_less_what_the_including_graph_places_and_goals_do_not():
@@ -368,3 +232,43 @@ def test_an_edge_whose_name_counters_have_no_room_for_is_refused():
         (folder / "wordy.py").write_text(WORDY)
         with pytest.raises(GraphError, match="is longer than 224 bytes; give its nodes, or what they are swept over"):
             load_graph(folder / "main.toml")
+
+
+def test_more_copies_than_a_shared_node_can_count_the_edges_of_are_refused():
+    loaded(swept({"rate": [rate / 1000 for rate in range(1, 151)]}))
+    with pytest.raises(
+        GraphError, match=r"nodes.store: it has 151 edges .* counts at most 150; sweep over fewer values"
+    ):
+        loaded(swept({"rate": [rate / 1000 for rate in range(1, 152)]}))
+
+
+PASSING = """
+[nodes.near]
+run = "tests.runs.nodes_for_runs:relay"
+[nodes.far]
+run = "tests.runs.nodes_for_runs:relay"
+[edges]
+"near.passed" = { to = "far.items", credit_bytes = 1000 }
+[ports]
+items = "near.items"
+passed = "far.passed"
+"""
+
+
+def test_what_a_part_passes_on_may_be_anything_until_something_is_tied_to_it():
+    part = loaded(PASSING)
+    assert memory_bound(part) == 1000
+    outer = """
+    [nodes.source]
+    run = "tests.runs.nodes_for_runs:source"
+    [nodes.part]
+    graph = "part.toml"
+    [nodes.sink]
+    run = "tests.runs.nodes_for_runs:sink"
+    [edges]
+    "source.numbers" = "part.items"
+    "part.passed" = "sink.numbers"
+    """
+    graph = loaded(outer, part=PASSING)
+    assert str(graph.port(End("part.far", "passed"))) == "Out[Number]"
+    assert loaded(write_graph(graph)) == graph

@@ -224,7 +224,7 @@ async def looks_at_the_wall(items: In[Item], out: Out[Item]) -> None:
 @node
 async def sleeps_on_the_job(items: In[Item], out: Out[Item]) -> None:
     async for item in items:
-        time.sleep(0.001)
+        time.sleep(0.001)  # noqa: ASYNC251
         await out.send(item)
 
 
