@@ -2,6 +2,7 @@
 
     python -m tools.bench.search                           a minute and a half
     python -m tools.bench.search --batches 64 --actions 6
+    python -m tools.bench.search --cpu                     a second of CPU time: where others use the machine too
 
 All search the same random model, a table of 64 states, with the same constants; a simulation of a batch of B counts B
 times. mctx is compiled before any clock runs. Plain Python is the oracle of our tests, one object an edge.
@@ -13,6 +14,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -34,13 +36,15 @@ def main() -> None:
     parser.add_argument("--simulations", type=int, default=50, help="of a search (default 50)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--actions", type=int, nargs="+", default=[6, 362])
+    parser.add_argument("--cpu", action="store_true", help="count CPU time of all threads, not time on the wall")
     options = parser.parse_args()
+    clock = time.process_time if options.cpu else time.perf_counter
     figures = Figures()
     cases = [
         case
         for actions in options.actions
         for batch in options.batches
-        for case in cases_of(figures, batch, actions, options.simulations, options.seconds)
+        for case in cases_of(figures, batch, actions, options.simulations, partial(per_second, clock, options.seconds))
     ]
     interleaved(options.rounds, cases)
     for actions in options.actions:
@@ -53,7 +57,9 @@ def main() -> None:
     print_table(figures, ("flow-research", "numpy", "numba", "mctx", "jax"))
 
 
-def cases_of(figures: Figures, batch: int, actions: int, simulations: int, seconds: float) -> list[Callable[[], None]]:
+def cases_of(
+    figures: Figures, batch: int, actions: int, simulations: int, rate_of: Callable[[Callable[[], object], int], float]
+) -> list[Callable[[], None]]:
     """What is measured at one size."""
     table = random_table(np.random.default_rng(0), STATES, actions)
     roots = np.arange(batch) % STATES
@@ -69,22 +75,22 @@ def cases_of(figures: Figures, batch: int, actions: int, simulations: int, secon
     where = f"{actions} actions, batch {batch}"
 
     def measure() -> None:
-        rate = per_second(compiled, batch * simulations, seconds)
+        rate = rate_of(compiled, batch * simulations)
         # Twice the same figure: each stands beside one peer.
         figures.add(f"{where}: compiled over mctx", "1/s", rate)
-        figures.add(f"{where}: mctx", "1/s", per_second(peer, batch * simulations, seconds))
+        figures.add(f"{where}: mctx", "1/s", rate_of(peer, batch * simulations))
         figures.add(f"{where}: compiled over plain Python", "1/s", rate)
-        figures.add(f"{where}: plain Python", "1/s", per_second(plain, simulations, seconds))
-        figures.add(f"{where}: numpy", "1/s", per_second(ours(kernel_named("numpy")), batch * simulations, seconds))
+        figures.add(f"{where}: plain Python", "1/s", rate_of(plain, simulations))
+        figures.add(f"{where}: numpy", "1/s", rate_of(ours(kernel_named("numpy")), batch * simulations))
 
     return [measure]
 
 
-def per_second(work: Callable[[], object], count: int, seconds: float) -> float:
+def per_second(clock: Callable[[], float], seconds: float, work: Callable[[], object], count: int) -> float:
     """How many a second, each call doing `count`; the first call warms up."""
     work()
-    began, calls = time.perf_counter(), 0
-    while (took := time.perf_counter() - began) < seconds or not calls:
+    began, calls = clock(), 0
+    while (took := clock() - began) < seconds or not calls:
         work()
         calls += 1
     return calls * count / took

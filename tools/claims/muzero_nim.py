@@ -61,13 +61,11 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)  # the network is small: more threads wait for each other
     solution = solve(game_named("nim"))
-    found = {
-        "K = 5": [result(solution, Training(seed, options.rounds)) for seed in options.seeds],
-        "K = 1": [result(solution, Training(seed, options.rounds, unroll=1)) for seed in options.seeds],
-        "3 simulations": [result(solution, Training(seed, options.rounds, simulations=3)) for seed in options.seeds],
-    }
-    for name, results in found.items():
-        print_table(name, options.seeds, results)
+    cases: dict[str, dict[str, int]] = {"K = 5": {}, "K = 1": {"unroll": 1}, "3 simulations": {"simulations": 3}}
+    found = {}
+    for name, differs in cases.items():
+        found[name] = [result(solution, Training(seed, rounds=options.rounds, **differs)) for seed in options.seeds]
+        print_table(name, options.seeds, found[name])
     if options.output is not None:
         draw(found["K = 5"], options.output)
     return report.verdict(checks(found))
