@@ -179,6 +179,12 @@ class Assembly:
             page.histogram(f"{name}.batch_rows") if port.kind == "Serve" else None,
         )
 
+    def messages(self, node: NodePlan, *, sent: bool) -> int:
+        """How many messages a node took, or sent, over all its ports."""
+        suffix = ".sent" if sent else ".received"
+        mine = ((end, name) for end, name in self.tallies if end[:2] == (node.name, node.replica))
+        return sum(self.tallies[end, name].messages.value for end, name in mine if name.endswith(suffix))
+
     def node_failed(self, node: NodePlan) -> None:
         """Whoever waits for an answer of this node is told that there will be none."""
         for mailbox in self.mailboxes_of(node):

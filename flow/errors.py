@@ -9,7 +9,8 @@
     ├── PeerRestarted          the server of a call was restarted before it answered
     ├── MissingError           a file, a ROM or an optional package is not there
     ├── RunError               a run cannot start, go on or be found
-    │   └── CheckpointError    a checkpoint is incomplete, damaged or of another graph
+    │   ├── CheckpointError    a checkpoint is incomplete, damaged or of another graph
+    │   └── ControlError       a process of a run cannot be reached, or refuses what an inspector asks
     └── StorageError           a store cannot be opened, read or written
         ├── DiskFullError      no space is left where a run writes
         └── NotStoredError     what was asked for is not stored, or not any more
@@ -62,6 +63,10 @@ class RunError(FlowError):
 
 class CheckpointError(RunError):
     """A checkpoint is incomplete, damaged or of another graph."""
+
+
+class ControlError(RunError):
+    """A process of a run cannot be reached, or refuses what an inspector asks of it."""
 
 
 class StorageError(FlowError):

@@ -123,7 +123,9 @@ def _redirect_output(path: Path) -> None:
 def environment() -> dict[str, str]:
     """The environment of a fork server: numeric libraries start no threads of their own, which a fork would lose."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**os.environ, **threads, "PYTHONUNBUFFERED": "1"}
+    # A script's own folder too: what it could import its workers can.
+    path = os.pathsep.join(place for place in sys.path if place)
+    return {**os.environ, **threads, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
 
 
 def command(descriptor: int, modules: list[str]) -> list[str]:

@@ -14,11 +14,11 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flow.errors import FlowError, NodeTypeError
-from flow.message import Field, Message, Sizes
+from flow.message import Dim, Field, Message, Sizes
 from flow.node_type import NodeType
 
 PortName = tuple[str, str]
@@ -101,9 +101,10 @@ class _Solver:
     problems: dict[str, str] = field(default_factory=dict)
 
     def run(self, generic: set[str]) -> None:
-        """Until nothing more follows: first from what arrives, then from what nodes say, last from receivers."""
+        """Until nothing more follows: from settings, from what arrives, from what nodes say, last from receivers."""
         forward = list(self.ways)
         backward = [(to, frm) for frm, to in self.ways]
+        self._ask(generic)  # what a node takes by its settings alone: what arrives has to fit that
         while self._follow(forward) or self._ask(generic) or self._follow(backward):
             pass
 
@@ -124,12 +125,15 @@ class _Solver:
             if binds is None:
                 continue
             here = {variable: found for (node, variable), found in self.known.items() if node == name}
+            sizes: Sizes = next(iter(here.values())).sizes if here else {}
+            if len(here) > 1:  # a name may mean one size in one of them and another in the next
+                here = {variable: Known(resolved(found.message, found.sizes), {}) for variable, found in here.items()}
+                sizes = {}
             try:
                 said = binds(self.settings[name], {variable: found.message for variable, found in here.items()})
             except FlowError as error:
                 self.problems[name] = str(error)
                 continue
-            sizes = {size: value for found in here.values() for size, value in found.sizes.items()}
             for variable in [variable for variable in said if variable not in here]:
                 self.known[name, variable] = Known(said[variable], sizes)
                 learned = True
@@ -145,6 +149,19 @@ class _Solver:
         if variable:
             return self.known.get((name, variable))
         return Known(self.nodes[name].ports[port].messages[which], self.nodes[name].sizes(self.settings[name]))
+
+
+def resolved(message: type[Message], sizes: Sizes) -> type[Message]:
+    """The message type with numbers in place of the names of dimensions whose sizes are known."""
+    if not any(dim.name in sizes for field in message.fields for dim in field.dims):
+        return message
+    fields = tuple(replace(field, dims=tuple(_resolved(dim, sizes) for dim in field.dims)) for field in message.fields)
+    return derived(message.__name__, fields)
+
+
+def _resolved(dim: Dim, sizes: Sizes) -> Dim:
+    size = dim.resolved(sizes)
+    return dim if size is None else Dim(None, size)
 
 
 @functools.cache

@@ -15,10 +15,13 @@ from flow.assembly import Assembly
 from flow.computing import WorkThreads, current_threads
 from flow.context import Context, Level, Live
 from flow.errors import CheckpointError, DiskFullError, MissingError, SettingError
+from flow.inspect.live import read_live
+from flow.inspect.watch import NodeWatch
 from flow.logs import EventLog
 from flow.node_type import NodeType
 from flow.occupancy import Occupancy
 from flow.plan import NodePlan
+from flow.ports import spec_of
 from flow.saved import Packed, Saved
 from flow.stats import Counter, Gauge, Page, Series, State
 
@@ -59,8 +62,10 @@ class AtRest:
 
     def __init__(self) -> None:
         self.waiting = 0
+        self.takes = 0
         self.threads: WorkThreads | None = None
         self.when_resting: list[Callable[[], None]] = []
+        self.when_empty_handed: list[Callable[[], None]] = []
 
     def __enter__(self) -> None:
         self.waiting += 1
@@ -71,10 +76,27 @@ class AtRest:
 
     def look(self) -> None:
         """Do what waits for the node to rest, if it rests now."""
-        if self.when_resting and self.waiting and not (self.threads and self.threads.busy):
-            waiting, self.when_resting = self.when_resting, []
-            for act in waiting:
+        if self.waiting and not (self.threads and self.threads.busy):
+            due, self.when_resting = self.when_resting, []
+            if self.takes:
+                due, self.when_empty_handed = [*due, *self.when_empty_handed], []
+            for act in due:
                 act()
+
+
+class Taking:
+    """At rest with nothing in hand: a task waits for a message. What it may be cancelled in, and nothing is lost."""
+
+    def __init__(self, rest: AtRest) -> None:
+        self._rest = rest
+
+    def __enter__(self) -> None:
+        self._rest.takes += 1
+        self._rest.__enter__()
+
+    def __exit__(self, *exc: object) -> None:
+        self._rest.takes -= 1
+        self._rest.__exit__()
 
 
 def first_cause(error: BaseException) -> BaseException:
@@ -109,6 +131,18 @@ class Host:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     rest: AtRest = field(default_factory=AtRest)
     saved: Saved = field(default_factory=Saved)
+    live: dict[str, Live[Any]] = field(default_factory=dict)
+    task: trio.lowlevel.Task | None = None
+    begun: trio.Event = field(default_factory=trio.Event)  # the start that was asked for last
+    _again: list[dict[str, Any] | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.watch = NodeWatch({port.name: port.kind for port in self.type.ports.values()})
+
+    @property
+    def messages(self) -> int:
+        """How many messages and questions it took in all; of a source, how many it sent."""
+        return self.assembly.messages(self.plan, sent=self.is_source)
 
     @property
     def is_source(self) -> bool:
@@ -120,7 +154,62 @@ class Host:
         self.scope, self.rest = trio.CancelScope(), AtRest()
 
     async def run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
-        """Run the node, after `begin`, to its end. Returns None when it ended, else its traceback."""
+        """Run the node, after `begin`, to its end, with starts by hand between.
+
+        Returns None when it ended, else its traceback.
+        """
+        trace = await self._run(incarnation, restored)
+        while self._again:
+            restored = self._again.pop()
+            incarnation += 1
+            self.page.set_incarnation(incarnation)
+            self.begin()
+            trace = await self._run(incarnation, restored)
+        return trace
+
+    def restart(self, restored: dict[str, Any] | None) -> None:
+        """End it and start it again, from that state. What it has in hand is lost."""
+        self._again, self.begun = [restored], trio.Event()
+        self.scope.cancel()
+
+    async def restart_at_rest(self) -> None:
+        """End it when it next has nothing in hand, and start it again with the state it has then.
+
+        Raises:
+          CheckpointError: it keeps something that cannot be saved.
+        """
+        errors: list[CheckpointError] = []
+        done = trio.Event()
+
+        def act() -> None:
+            try:
+                packed = self._pack()
+                self.restart(None if packed is None else saved_state.unpack(packed.tensors, packed.rest))
+            except CheckpointError as error:
+                errors.append(error)
+            done.set()
+
+        # A source has in hand what it is about to send, and makes that again.
+        acts = self.rest.when_resting if self.is_source else self.rest.when_empty_handed
+        acts.append(act)
+        self.rest.look()
+        try:
+            await done.wait()
+        finally:
+            for each in (self.rest.when_resting, self.rest.when_empty_handed):
+                if act in each:
+                    each.remove(act)
+        if errors:
+            raise errors[0]
+
+    def resume(self) -> None:
+        """Let it run on, if it was paused."""
+        if self.watch.paused:
+            self.watch.resume()
+            if self.running:
+                self.page.set_state("running")
+
+    async def _run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
         self.incarnation, self.saved = incarnation, Saved(restored)
         occupancy = self.assembly.occupancy(self.plan.key)
         occupancy.start()
@@ -128,12 +217,20 @@ class Host:
         self.rest.threads = threads
         current_threads.set(threads)
         ports = self.assembly.ports(self.plan, self.rest)
-        self.page.set_state("running")
+        taking = Taking(self.rest)
+        for port in self.type.ports.values():
+            if port.kind in _CONSUMING and port.name in ports:
+                spec_of(ports[port.name]).rest = taking
+        self.watch.attach(ports, self.rest, taking, occupancy)
+        self.task = trio.lowlevel.current_task()
+        self.begun.set()
+        self.page.set_state("paused" if self.watch.paused else "running")
         self.page.set_text("")
         try:
             with self.scope:
                 await self.type.function(*ports.values(), **self._keywords())
         except Exception as error:
+            self._again.clear()
             first = first_cause(error)
             self.cause = f"{type(first).__name__}: {first}"
             self.failed_for_good = isinstance(first, _FOR_GOOD)
@@ -144,7 +241,11 @@ class Host:
             self.assembly.node_failed(self.plan)
             return "".join(traceback.format_exception(error))
         else:
-            self._finish(ports)
+            if self._again and self.scope.cancelled_caught:
+                self.assembly.node_failed(self.plan)
+            else:
+                self._again.clear()
+                self._finish(ports)
             return None
         finally:
             self.running = False
@@ -178,9 +279,12 @@ class Host:
 
     def _keywords(self) -> dict[str, Any]:
         keywords: dict[str, Any] = {}
+        changed = read_live(self.directory)
         for name, setting in self.type.settings.items():
             value = self.plan.settings.get(name, setting.default)
-            keywords[name] = Live(value) if setting.live else value
+            keywords[name] = value
+            if setting.live:
+                keywords[name] = self.live[name] = Live(changed.get(name, value))
         if self.type.context_parameter:
             keywords[self.type.context_parameter] = self._context()
         if self.type.saved_parameter:
@@ -207,7 +311,10 @@ class Host:
         """How many starts the node has had in this run directory, those before a resumption included."""
         file = self.directory / "starts"
         before = int(file.read_text()) if file.exists() else 0
-        file.write_text(str(before + 1))
+        # As a whole: a kill inside would leave an empty file, and a node that never starts again.
+        unfinished = self.directory / "starts.part"
+        unfinished.write_text(str(before + 1))
+        unfinished.replace(file)
         return before
 
     async def take_state(self) -> Packed | None:

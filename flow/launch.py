@@ -21,6 +21,7 @@ from flow.checkpoints import Checkpoint
 from flow.errors import CheckpointError, MissingError
 from flow.graph.model import Graph, place
 from flow.graph.write import write_graph
+from flow.inspect.supervisor_control import serve_supervisor
 from flow.monitor import Monitor
 from flow.plan import Plan, make_plan
 from flow.progress import Progress
@@ -70,6 +71,7 @@ def run_graph(
             supervisor = Supervisor(
                 plan, directory, monitor, graph.until, modules(plan), reporter.put, options or Options(), checkpoint
             )
+            supervisor.beside = serve_supervisor
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)
             reporter.put(outcome.progress)
@@ -112,7 +114,7 @@ def _close(graph: Graph, directory: RunDirectory, outcome: Outcome, note: str) -
         note = f"{note}\n{directory.about_file}: how the run ended could not be written: {error.strerror}".strip()
     if outcome.progress.curve is not None:
         try:
-            draw_curve(outcome.progress.curve, directory.curve_file, graph.title, outcome.progress.copies)
+            draw_curve(outcome.progress.curve, directory.curve_file, graph.title, outcome.progress.copy_curves)
         except (MissingError, OSError) as error:
             note = f"{note}\n{error}".strip()
     if note:

@@ -60,6 +60,10 @@ class StreamMailbox:
         self.waiting.append((link, message, size, taken))
         self._arrival.unpark()
 
+    def queued(self) -> list[Message]:
+        """What waits to be taken, next first."""
+        return [message for _, message, _, _ in self.waiting]
+
     def end(self, link: int) -> None:
         """This producer will send no more."""
         self.ended.add(link)
@@ -139,6 +143,10 @@ class QuestionMailbox:
         self.gathering.add(Asked(question, rows_of(question), answered))
         self._arrival.unpark()
 
+    def queued(self) -> list[Message]:
+        """The questions that wait for a batch, next first."""
+        return [asked.question for asked in self.gathering.waiting]
+
     def end(self, link: int) -> None:
         """This caller will ask no more."""
         self.ended.add(link)
@@ -202,6 +210,10 @@ class NewestMailbox:
         tally.add(size)
         self.newest, self.version = message, version
         self._arrival.unpark_all()
+
+    def queued(self) -> list[Message]:
+        """The newest value, if there is one."""
+        return [] if self.newest is None else [self.newest]
 
     def end(self, link: int) -> None:
         """This publisher has no more values."""

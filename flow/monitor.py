@@ -19,6 +19,7 @@ from flow.downsample import Downsampled
 from flow.errors import RunError
 from flow.logs import Event, last_events
 from flow.progress import (
+    COPY,
     CounterProgress,
     Curve,
     CurvePoint,
@@ -40,8 +41,6 @@ HUNG_S = 10.0
 EVENTS_EVERY_S = 1.0
 RUNTIME_NAMES = ("edge.", "port.", "_")
 TIME_LIMITS = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0}
-COPY = "@"
-"""As in names of nodes: "learner@trust=0.3" (flow/graph/members.py)."""
 ALIVE = ("starting", "running", "waiting", "paused")
 
 
@@ -99,11 +98,13 @@ class Monitor:
         units = {name: unit for view in views for name, unit in view.units.items()}
         counters = self._counters(views, now, units)
         elapsed = now - self._started
-        xs = {copy: _x(counters, self._x_name, copy, elapsed) for copy in {"", *(copy_of(view.node) for view in views)}}
+        copies = tuple(sorted({_copy_of(view.node) for view in views} - {""}))
+        xs = {copy: _x(counters, self._x_name, copy, elapsed) for copy in ("", *copies)}
         x = xs[""]
         series = self._series(views, now, xs, units)
         gauges = _gauges(views, units, self._is_public)
         nodes = tuple(self._node(view, now) for view in views)
+        curve = self._drawn(series, copies)
         left, fraction = self._time_left(counters, now - self._started)
         return Progress(
             now=now,
@@ -112,12 +113,13 @@ class Monitor:
             fraction=fraction,
             x_name=self._x_name,
             x=x,
-            shown=self._shown([*counters, *gauges, *series]),
+            shown=self._shown([*counters, *gauges, *series], copies),
             counters=counters,
             gauges=gauges,
             series=series,
-            curve=self._drawn(series),
-            copies=self._drawn_copies(series),
+            curve=curve,
+            copies=copies,
+            copy_curves=self._drawn_copies(curve, series, copies),
             nodes=nodes,
             faults=(*faults, *(fault for node in nodes for fault in _faults(node))),
             events=self._recent(now),
@@ -136,13 +138,13 @@ class Monitor:
     def _is_public(self, name: str) -> bool:
         return not name.startswith(RUNTIME_NAMES) or name in (self._show or ()) or name in self._until
 
-    def _shown(self, names: list[str]) -> tuple[str, ...]:
-        order = self._show if self._show is not None else [*self._until, *names]
-        # each followed by what its copies say, where it has any
-        copies: dict[str, list[str]] = {}
-        for name in sorted(name for name in names if COPY in name):
-            copies.setdefault(name.partition(COPY)[0], []).append(name)
-        shown = [each for name in order if COPY not in name for each in (name, *copies.get(name, ()))]
+    def _shown(self, names: list[str], copies: Collection[str]) -> tuple[str, ...]:
+        """What is shown, each metric followed by what the copies of a sweep have of it."""
+        of_copy = {f"{name}{COPY}{copy}" for name in names for copy in copies}
+        order = (
+            self._show if self._show is not None else [*self._until, *(name for name in names if name not in of_copy)]
+        )
+        shown = [each for name in order for each in (name, *(f"{name}{COPY}{copy}" for copy in copies))]
         return tuple(name for name in dict.fromkeys(shown) if name in names)
 
     def _read(self) -> tuple[list[PageView], list[str]]:
@@ -167,7 +169,7 @@ class Monitor:
         totals: dict[str, int] = {}
         for view in views:
             for plain, value in view.counters.items():
-                for name in names_of(plain, view.node) if self._is_public(plain) else ():
+                for name in _names_of(plain, view.node) if self._is_public(plain) else ():
                     totals[name] = totals.get(name, 0) + value
         previous = self._totals[-1] if self._totals else None
         if previous is None:
@@ -225,14 +227,14 @@ class Monitor:
             for plain, one in view.series.items():
                 pairs = zip(one.times, one.values, strict=True)
                 fresh = [pair for pair in pairs if pair[0] >= self._ignored_before]
-                for name in names_of(plain, view.node) if self._is_public(plain) else ():
+                for name in _names_of(plain, view.node) if self._is_public(plain) else ():
                     counts[name] = counts.get(name, 0) + one.count
                     news.setdefault(name, []).extend(fresh)
         found = {}
         for name, fresh in news.items():
             last = self._last.setdefault(name, deque(maxlen=LAST))
             curve = self._curves.setdefault(name, Downsampled())
-            copy = copy_of(name)
+            copy = name.rpartition(COPY)[2] if name.rpartition(COPY)[2] in xs else ""
             x, x_then = xs[copy], xs_then.get(copy, 0.0)
             slope = (x - x_then) / (now - then) if now > then else 0.0
             new = []
@@ -246,15 +248,16 @@ class Monitor:
             found[name] = SeriesProgress(mean, spread, counts[name], units.get(name, ""), tuple(new))
         return found
 
-    def _drawn(self, series: dict[str, SeriesProgress]) -> Curve | None:
-        shown = self._shown(list(series))
+    def _drawn(self, series: dict[str, SeriesProgress], copies: Collection[str]) -> Curve | None:
+        shown = self._shown(list(series), copies)
         name = self._curve or ("episode_return" if "episode_return" in shown else next(iter(shown), None))
         return Curve(name, self._x_name, self.points(name)) if name else None
 
-    def _drawn_copies(self, series: dict[str, SeriesProgress]) -> tuple[Curve, ...]:
-        drawn = self._drawn(series)
-        names = [name for name in self._shown(list(series)) if drawn and name.startswith(f"{drawn.name}{COPY}")]
-        return tuple(Curve(name, self._x_name, self.points(name)) for name in names)
+    def _drawn_copies(
+        self, curve: Curve | None, series: dict[str, SeriesProgress], copies: Collection[str]
+    ) -> tuple[Curve, ...]:
+        names = [f"{curve.name}{COPY}{copy}" for copy in copies] if curve is not None else []
+        return tuple(Curve(name, self._x_name, self.points(name)) for name in names if name in series)
 
     def _node(self, view: PageView, now: float) -> NodeProgress:
         key, state = f"{view.node}.{view.replica}", view.state
@@ -276,14 +279,14 @@ class Monitor:
         return events
 
 
-def copy_of(name: str) -> str:
-    """The copy that a node or a metric is of, "" if it is of none."""
-    return name.partition(COPY)[2]
+def _copy_of(node: str) -> str:
+    """The copy of a sweep that a node is, "" if it is none."""
+    return node.partition(COPY)[2]
 
 
-def names_of(metric: str, node: str) -> tuple[str, ...]:
+def _names_of(metric: str, node: str) -> tuple[str, ...]:
     """The names under which a node's metric is kept: for all who have it, and for its copy."""
-    copy = copy_of(node)
+    copy = _copy_of(node)
     return (metric, f"{metric}{COPY}{copy}") if copy else (metric,)
 
 
@@ -298,7 +301,7 @@ def _gauges(views: list[PageView], units: dict[str, str], is_public: Callable[[s
     values: dict[str, list[float]] = {}
     for view in views:
         for plain, value in view.gauges.items():
-            for name in names_of(plain, view.node) if is_public(plain) else ():
+            for name in _names_of(plain, view.node) if is_public(plain) else ():
                 values.setdefault(name, []).append(value)
     return {name: GaugeProgress(sum(found) / len(found), units.get(name, "")) for name, found in values.items()}
 

@@ -125,6 +125,13 @@ class NodeType(Generic[F]):
     def __repr__(self) -> str:
         return f"<node type {self.name}>"
 
+    def __eq__(self, other: object) -> bool:
+        """The same function, its type variables bound alike: graphs that say the same are equal."""
+        return isinstance(other, NodeType) and self.function is other.function and self.ports == other.ports
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     def sizes(self, settings: Mapping[str, Any]) -> Sizes:
         """The dimension names that these settings fix: those that are integer settings of the node."""
         values = {name: settings.get(name, setting.default) for name, setting in self.settings.items()}

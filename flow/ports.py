@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import trio
 
@@ -25,6 +25,9 @@ from flow.links import CallLink, NewestLink, StreamLink
 from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message, Sizes, as_library, check, freeze, signature, size_in_bytes
 from flow.stats import Histogram
+
+if TYPE_CHECKING:
+    from flow.inspect.watch import Watch
 
 M = TypeVar("M", bound=Message)
 Q = TypeVar("Q", bound=Message)
@@ -65,7 +68,10 @@ class Measures:
 
 @dataclass
 class PortSpec:
-    """What each port knows of itself. checked: whether messages are held to their type as they enter and leave."""
+    """What each port knows of itself.
+
+    checked: whether messages are held to their type as they enter and leave. watch: what it does for an inspector.
+    """
 
     node: str
     name: str
@@ -74,6 +80,7 @@ class PortSpec:
     checked: bool = True
     rest: Rest = field(default_factory=NeverResting)
     measures: Measures = field(default_factory=Measures)
+    watch: Watch | None = None
     # Signatures of messages that were found good: a stream repeats few of them.
     good: set[object] = field(default_factory=set, repr=False, compare=False)
 
@@ -91,6 +98,12 @@ class PortSpec:
             self.good.add((which, known))
 
 
+def spec_of(port: Any) -> PortSpec:
+    """What a port of any kind knows of itself."""
+    spec: PortSpec = port._spec
+    return spec
+
+
 class In(Generic[M]):
     """Receives a stream: `async for message in port`, or `await port.receive()`."""
 
@@ -98,6 +111,11 @@ class In(Generic[M]):
         self._spec = spec
         self._mailbox = mailbox
         self._handling = spec.measures.handling
+
+    @property
+    def message_type(self) -> type[M]:
+        """What comes: where the port takes any message, the type that its edges decided."""
+        return cast(type[M], self._spec.messages[0])
 
     def __aiter__(self) -> In[M]:
         return self
@@ -113,20 +131,30 @@ class In(Generic[M]):
         handling = self._handling
         if handling is not None and handling.timed:
             handling.done()
-        with self._spec.rest:
+        spec = self._spec
+        if spec.watch is not None:
+            await spec.watch.before_take()
+        with spec.rest:
             message = await self._mailbox.take()
+        if spec.watch is not None:
+            await spec.watch.took(message, "message")
         if handling is not None:
             if handling.skip:
                 handling.skip -= 1
             else:
                 handling.began()
-        self._spec.check(message)  # against this end's sizes, which the sender's may not fix
+        spec.check(message)  # against this end's sizes, which the sender's may not fix
         return cast(M, as_library(message))
 
     def receive_nowait(self) -> M | None:
         """The next message, or None if none waits now."""
         message = self._mailbox.take_nowait()
-        return None if message is None else cast(M, as_library(message))
+        if message is None:
+            return None
+        if self._spec.watch is not None:
+            self._spec.watch.passed(message, "message")
+        self._spec.check(message)
+        return cast(M, as_library(message))
 
 
 class Out(Generic[M]):
@@ -141,6 +169,11 @@ class Out(Generic[M]):
         self._turns = [0 for _ in groups]
         self._until_yield = 0
 
+    @property
+    def message_type(self) -> type[M]:
+        """What goes: where the port sends any message, the type that its edges or its node decided."""
+        return cast(type[M], self._spec.messages[0])
+
     async def send(self, message: M) -> None:
         """Send a message, waiting while its receivers are behind. Its arrays are read-only from here on.
 
@@ -150,10 +183,13 @@ class Out(Generic[M]):
         handling = self._handling
         if handling is not None and handling.timed:
             handling.done()
-        self._spec.check(message)
+        spec = self._spec
+        if spec.watch is not None:
+            await spec.watch.before_send()
+        spec.check(message)
         freeze(message)
         size = size_in_bytes(message)
-        with self._spec.rest:  # the message is not sent yet: a source that never waits for credit rests here
+        with spec.rest:  # the message is not sent yet: a source that never waits for credit rests here
             if self._until_yield:
                 self._until_yield -= 1
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -163,6 +199,8 @@ class Out(Generic[M]):
         # To all groups at once or to none: a send that is cancelled while it waits has sent nothing.
         for link in await self._free_links(size):
             link.send(message, size)
+        if spec.watch is not None:
+            spec.watch.passed(message, "message")
         if handling is not None:
             if handling.skip:
                 handling.skip -= 1
@@ -209,14 +247,22 @@ class Call(Generic[Q, A]):
           MessageError: the question does not conform to the port's type.
           PeerRestarted: the server was restarted before it answered, and the question is not repeatable.
         """
-        self._spec.check(question)
+        spec = self._spec
+        if spec.watch is not None:
+            await spec.watch.before_send()
+        spec.check(question)
         freeze(question)
+        if spec.watch is not None:
+            spec.watch.passed(question, "question")
         link = min(self._links, key=lambda link: len(link.pending))
         began = perf_counter()
-        with self._spec.rest:
+        with spec.rest:
             answer = await link.ask(question, size_in_bytes(question))
-        if self._spec.measures.answer_us is not None:
-            self._spec.measures.answer_us.add(int(1e6 * (perf_counter() - began)))
+        if spec.measures.answer_us is not None:
+            spec.measures.answer_us.add(int(1e6 * (perf_counter() - began)))
+        if spec.watch is not None:
+            spec.watch.passed(answer, "answer")
+        spec.check(answer, 1)  # against this end's sizes, which the server's may not fix
         return cast(A, as_library(answer))
 
     def end(self) -> None:
@@ -230,6 +276,11 @@ class Serve(Generic[Q, A]):
     def __init__(self, spec: PortSpec, mailbox: QuestionMailbox) -> None:
         self._spec = spec
         self._mailbox = mailbox
+
+    @property
+    def answer_type(self) -> type[A]:
+        """What is answered: where the port answers with any message, the type that its edges or its node decided."""
+        return cast(type[A], self._spec.messages[1])
 
     def batches(self, *, most: int = 256, buckets: Sequence[int] | None = None) -> AsyncIterator[Batch[Q, A]]:
         """Batches of all callers' questions, until every caller has ended.
@@ -259,17 +310,23 @@ class _Batches(Generic[Q, A]):
         measures = self._spec.measures
         if measures.handling is not None and measures.handling.timed:
             measures.handling.done()
+        if self._spec.watch is not None:
+            await self._spec.watch.before_take()
         try:
             with self._spec.rest:
                 asked, reason = await self._mailbox.take(self._most)
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+        for group in asked:
+            self._spec.check(group.question)
         rows = sum(group.rows for group in asked)
         if measures.batch_rows is not None:
             measures.batch_rows.add(rows)
         if measures.handling is not None:
             measures.handling.began()
         questions = self._staging.gather([group.question for group in asked], rows, bucket_for(rows, self._sizes))
+        if self._spec.watch is not None:
+            await self._spec.watch.took(questions, "batch")
         return CheckedBatch(self._spec, cast(Any, asked), cast(Q, as_library(questions)), reason)
 
 
@@ -311,6 +368,8 @@ class Publish(Generic[M]):
         size = size_in_bytes(message)
         for link in self._links:
             link.publish(version, message, size)
+        if self._spec.watch is not None:
+            self._spec.watch.passed(message, "value")
 
     def end(self) -> None:
         for link in self._links:
@@ -323,6 +382,7 @@ class Latest(Generic[M]):
     def __init__(self, spec: PortSpec, mailbox: NewestMailbox) -> None:
         self._spec = spec
         self._mailbox = mailbox
+        self._checked: Message | None = None  # a value is read again and again
 
     @property
     def version(self) -> int:
@@ -332,10 +392,13 @@ class Latest(Generic[M]):
     def newest(self) -> M | None:
         """The newest value, None before the first."""
         newest = self._mailbox.newest
+        if newest is not self._checked and newest is not None:
+            self._spec.check(newest)
+        self._checked = newest
         return None if newest is None else cast(M, as_library(newest))
 
     async def wait(self, newer_than: int = -1) -> M:
         """The newest value once its version is above `newer_than`. Raises `trio.EndOfChannel` if none will come."""
         with self._spec.rest:
-            message = await self._mailbox.wait(newer_than)
-        return cast(M, as_library(message))
+            await self._mailbox.wait(newer_than)
+        return cast(M, self.newest)

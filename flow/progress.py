@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from flow.logs import Event
 
+COPY = "@"
+"""As in names of nodes: "learner@trust=0.3" (flow/graph/members.py)."""
+
 
 @dataclass(frozen=True)
 class CounterProgress:
@@ -110,8 +113,19 @@ class Progress:
     gauges: dict[str, GaugeProgress] = field(default_factory=dict)
     series: dict[str, SeriesProgress] = field(default_factory=dict)
     curve: Curve | None = None
-    copies: tuple[Curve, ...] = ()
-    """The same series of each copy of a sweep, over what that copy has done."""
+    copies: tuple[str, ...] = ()
+    """The copies of a sweep, by the names that end those of their nodes and metrics: "episode_return@trust=0.3"."""
+    copy_curves: tuple[Curve, ...] = ()
+    """The same series as `curve` of each copy, over what that copy has done."""
     nodes: tuple[NodeProgress, ...] = ()
     faults: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
+
+    def parted(self, metric: str) -> tuple[str, str]:
+        """A metric's own name, and the copy that it is of, "" if it is of all."""
+        plain, _, copy = metric.rpartition(COPY)
+        return (plain, copy) if copy in self.copies else (metric, "")
+
+    def of_copies(self, metric: str) -> list[tuple[str, str]]:
+        """The copies of a sweep and the names that they have a metric under."""
+        return [(copy, f"{metric}{COPY}{copy}") for copy in self.copies]

@@ -75,10 +75,9 @@ class Promises:
     def _check_cut(self, owner: str, ports: Mapping[str, Any], port: str, where: str) -> None:
         found = ports.get(port)
         if found is None or found.kind not in ("In", "Out"):
-            streams = [name for name, each in ports.items() if each.kind in ("In", "Out")]
+            streams = ", ".join(name for name, each in ports.items() if each.kind in ("In", "Out"))
             raise NodeTypeError(
-                f"{owner}, promises: cut names '{port}', which is no stream of it; "
-                f"it has {', '.join(streams) or 'none'}"
+                f"{owner}, promises: cut names '{port}', which is no stream of it; it has {streams or 'none'}"
             )
         name, _, dim = where.partition(".")
         fields = {each.name: each for each in found.messages[0].fields}

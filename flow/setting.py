@@ -3,6 +3,7 @@
 lanes: Annotated[int, Range(1, 4096)] = 32
 game: Annotated[str, Names(game_names, "a game")]
 mode: Literal["windows", "episodes"] = "windows"
+weights: Annotated[str, Beside()]
 learning_rate: Live[Annotated[float, Range(0, 1)]] = 1e-3
 """
 
@@ -10,11 +11,14 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import tomllib
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from flow import node_files
 from flow.context import Live
 from flow.errors import NodeTypeError, SettingError
 
@@ -62,6 +66,24 @@ class Names:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A text setting that is a path relative to the graph file that says it: `path: Annotated[str, Beside()]`.
+
+    function: it is "module:function" or "file.py:function", of which the file is such a path. A node gets the path
+    absolute, wherever its worker and a run that goes on later are started; an empty text stays empty.
+    """
+
+    function: bool = False
+
+    def placed(self, value: str, folder: Path) -> str:
+        """The setting's value with its path absolute."""
+        path, colon, name = value.rpartition(":") if self.function else (value, "", "")
+        if not path or (self.function and not node_files.is_file(path)):
+            return value
+        return f"{(folder / path).resolve()}{colon}{name}"
+
+
+@dataclass(frozen=True)
 class Setting:
     """A keyword-only parameter. `kind` is "int", "float", "bool", "str", "choice" or "list"."""
 
@@ -75,6 +97,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     items: str = ""
     names: Names | None = None
+    beside: Beside | None = None
 
     @property
     def required(self) -> bool:
@@ -88,8 +111,11 @@ class Setting:
             text += f" {self.bounds}"
         return text + (" or nothing" if self.optional else "")
 
-    def accept(self, value: Any) -> Any:
+    def accept(self, value: Any, folder: Path | None = None) -> Any:
         """The value as the node gets it.
+
+        Args:
+          folder: what a path is relative to; where it is not given, a path stays as it is.
 
         Raises:
           SettingError: it has another type or is out of bounds; the text holds what was found and expected.
@@ -100,7 +126,8 @@ class Setting:
             if not isinstance(value, (list, tuple)):
                 raise SettingError(f"expected {self}, found {value!r}")
             return [_scalar(self, self.items, item) for item in value]
-        return _scalar(self, self.kind, value)
+        accepted = _scalar(self, self.kind, value)
+        return accepted if self.beside is None or folder is None else self.beside.placed(accepted, folder)
 
 
 _SCALAR_TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str, "choice": str}
@@ -121,11 +148,33 @@ def _scalar(setting: Setting, kind: str, value: Any) -> Any:
     return value
 
 
+def named_values(texts: Sequence[str], setting: str) -> dict[str, Any]:
+    """What the texts of a setting say, each "name=value" with the value as TOML writes it: "rate=16000".
+
+    Raises:
+      SettingError: one says nothing.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise SettingError(f'{setting}: {text!r} has no value; write "{text}=true" for instance')
+        try:
+            found[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise SettingError(
+                f'{setting}: {text!r} is not understood; write "name=value", a text in quotes, as in '
+                '"is_slippery=false" or "map_name=\'8x8\'"'
+            ) from error
+    return found
+
+
 def read_setting(owner: str, name: str, hint: Any, default: Any, doc: str) -> Setting:
     if name in GRAPH_KEYS:
         raise NodeTypeError(f"{owner}, setting '{name}': a graph file uses this word for itself; give it another name")
     bounds, live, optional = Range(), False, False
     names: Names | None = None
+    beside: Beside | None = None
     if typing.get_origin(hint) is Live:
         live, hint = True, typing.get_args(hint)[0]
         default = default.value if isinstance(default, Live) else default
@@ -133,6 +182,7 @@ def read_setting(owner: str, name: str, hint: Any, default: Any, doc: str) -> Se
         hint, *extras = typing.get_args(hint)
         bounds = next((extra for extra in extras if isinstance(extra, Range)), bounds)
         names = next((extra for extra in extras if isinstance(extra, Names)), None)
+        beside = next((extra for extra in extras if isinstance(extra, Beside)), None)
     parts = [part for part in typing.get_args(hint) if part is not type(None)]
     if len(parts) < len(typing.get_args(hint)) and len(parts) == 1:
         optional, hint = True, parts[0]
@@ -143,6 +193,7 @@ def read_setting(owner: str, name: str, hint: Any, default: Any, doc: str) -> Se
         "optional": optional,
         "bounds": bounds,
         "names": names,
+        "beside": beside,
     }
     if typing.get_origin(hint) is Literal:
         setting = Setting(name, "choice", choices=typing.get_args(hint), **common)

@@ -13,8 +13,8 @@ from flow.histogram import BUCKETS
 
 MAGIC = int.from_bytes(b"flowpage", "little")
 VERSION = 2
-SIZE = 288 * 1024
-"""Bytes of a page: up to 256 slots, of which about 20 can be series."""
+SIZE = 600 * 1024
+"""Bytes of a page: up to 1024 slots, of which about 20 can be series."""
 
 State = Literal["starting", "running", "waiting", "ended", "failed", "paused"]
 STATES: Final[tuple[State, ...]] = ("starting", "running", "waiting", "ended", "failed", "paused")
@@ -35,7 +35,7 @@ SIZES: Final[dict[Kind, int]] = {"counter": 8, "gauge": 8, "series": SERIES_SIZE
 
 AT_NODE, AT_WORKER, NODE_MAX = 256, 384, 120
 AT_TEXT, TEXT_MAX = 512, 1024
-AT_DIRECTORY, ENTRY_SIZE, SLOTS_MAX = 2048, 384, 256
+AT_DIRECTORY, ENTRY_SIZE, SLOTS_MAX = 2048, 384, 1024
 AT_SLOTS = AT_DIRECTORY + ENTRY_SIZE * SLOTS_MAX
 # An entry: kind, offset, sizes of name, unit and help in five words, then their bytes.
 # A name is as long as that of an edge between two copies of a sweep can be.

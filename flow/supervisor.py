@@ -17,7 +17,7 @@ import contextlib
 import signal
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,8 +65,8 @@ class Outcome:
 class Supervisor:
     """One run, from its first worker to its last.
 
-    modules: what each fork server imports, by the packages its workers need. observe: shown the progress a few
-    times a second. makes_processes: what its workers run in; without it, fork servers and what they fork.
+    modules: what each fork server imports, by the packages its workers need. observe: shown the progress a few times
+    a second. makes_processes: what its workers run in, if not fork servers' forks. beside: what else runs in its loop.
     """
 
     plan: Plan
@@ -78,6 +78,7 @@ class Supervisor:
     options: Options = field(default_factory=Options)
     resume_from: Checkpoint | None = None
     makes_processes: MakesProcesses | None = None
+    beside: Callable[[Supervisor], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
         self.log = EventLog(self.directory.logs, "supervisor")
@@ -90,8 +91,7 @@ class Supervisor:
         self.servers = self.makes_processes or ForkServers(self.modules, self.restarts, self.log)
         self.checkpoint = self.resume_from
         self.how, self.cause = "", ""
-        self.draining = self.stopping = False
-        self._was_interrupted = False
+        self.draining = self.stopping = self._was_interrupted = False
         self.interrupted = trio.Event()  # set by the first Ctrl-C
         self.finishing = trio.Event()  # something decided that the run ends
         self.changed = trio.lowlevel.ParkingLot()  # a node ended or a worker went
@@ -109,6 +109,8 @@ class Supervisor:
             nursery.start_soon(self._watch)
             nursery.start_soon(self._stop_when_interrupted)
             nursery.start_soon(self._checkpoint_now_and_then)
+            if self.beside is not None:
+                nursery.start_soon(self.beside, self)
             self.servers.start(nursery)
             for worker in self.plan.workers:
                 nursery.start_soon(self._start_worker, worker.name)

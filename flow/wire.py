@@ -1,11 +1,4 @@
-"""Messages to msgpack header and frames, and back. Bytes in, values out; no sockets.
-
-    frame 0    4-byte length of the header │ header (msgpack) │ small arrays, each at a multiple of 8
-    frame 1…   one large array each, sent without a copy
-
-The header is a list: format, kind, link, sequence, epoch of the sender, a number whose meaning is the kind's, and
-the fields. An array is [name, dtype, shape, where]: the number of its frame, or minus one minus its offset behind
-the header. A scalar is [name, value].
+"""Messages to msgpack header and frames, and back; `wire_layout.py` draws them. Bytes in, values out; no sockets.
 
 A receiver trusts nothing: every count, size, dtype and shape is held against limits and the link's message type
 before an array is made. Whatever is wrong is a WireError, and nothing else is ever raised.
@@ -13,95 +6,49 @@ before an array is made. Whatever is wrong is a WireError, and nothing else is e
 
 from __future__ import annotations
 
-import functools
 import math
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
 import numpy as np
 
 from flow.errors import MessageError, WireError
-from flow.message import DTYPES, Array, Field, Message, Sizes, array_problem
+from flow.message import DTYPES, Array, Field, Message, array_problem
+from flow.wire_layout import ALIGNMENT, BEGIN, CARRIES_MESSAGE, DIMENSIONS_MAX, FORMAT, PREFIX, Layout, Lookup
+from flow.wire_layout import FRAMES_MAX as FRAMES_MAX
+from flow.wire_layout import HEADER_MAX as HEADER_MAX
+from flow.wire_layout import INLINE_MAX as INLINE_MAX
+from flow.wire_layout import Envelope as Envelope
+from flow.wire_layout import Frames as Frames
+from flow.wire_layout import Kind as Kind
+from flow.wire_layout import Schema as Schema
 
-FORMAT = 1
-HEADER_MAX = 64 * 1024
-FRAMES_MAX = 1024
-DIMENSIONS_MAX = 16
-# Below this an array travels behind the header: one more frame costs about as much as copying 64 KiB
-# (4 µs a frame, both ends together).
-INLINE_MAX = 64 * 1024
-_LENGTH = struct.Struct("<I")
-_ALIGNMENT = 8
-_ZEROS = bytes(_ALIGNMENT)
-_PACKER = msgpack.Packer()
-_PACK: Callable[[Any], bytes] = _PACKER.pack
-_LIST_OF_7 = b"\x97"  # msgpack's first byte of such a list
-# Of a link, how many headers that were found good are remembered.
+# How many headers are remembered: of a link those found good, and in all those written.
 _LAYOUTS_MAX = 64
-
-
-class Kind(IntEnum):
-    """What a message on the wire is. The header's number is given in brackets."""
-
-    DATA = 0  # a message of a stream
-    END = 1  # a stream's end [0]
-    CREDIT = 2  # the receiver took messages in hand [how many]; the sequence field holds their bytes
-    QUESTION = 3  # of a call [request]
-    ANSWER = 4  # of a call [request]
-    FAILURE = 5  # a call will not be answered [request]; the sequence field is 1 if the server ended for good
-    NEWEST = 6  # a published value [version]; the sequence field holds the publisher's generation
-    SEEN = 7  # the receiver has the published value [version]
-
-
-CARRIES_MESSAGE = frozenset((Kind.DATA, Kind.QUESTION, Kind.ANSWER, Kind.NEWEST))
-
-
-@dataclass(slots=True)
-class Envelope:
-    """A decoded message with what stood around it. size: bytes of its arrays."""
-
-    kind: Kind
-    link: int
-    sequence: int
-    epoch: int
-    number: int
-    message: Message | None = None
-    size: int = 0
+_TEMPLATES_MAX = 4096
+_ZEROS = bytes(ALIGNMENT)
+_PACK: Callable[[Any], bytes] = msgpack.Packer().pack
+# So many values are read at once, as one list; more of them one by one, since a list in a list in a list may claim
+# as many each time.
+_LIST_MAX = 32
 
 
 @dataclass(frozen=True)
-class Schema:
-    """What a link may carry: a message type, and the sizes that settings of the receiving node fix.
+class _Template:
+    """What the messages of one type have in common whose arrays have the same dtypes and shapes.
 
-    layouts: what fields' headers that were found good say, by their bytes. A stream repeats few of them.
+    padding: of each array, how many bytes follow it; -1 where it is in a frame of its own. size: bytes of all arrays.
     """
 
-    message: type[Message]
-    sizes: Sizes
-    layouts: dict[bytes, Layout] = field(default_factory=dict, repr=False, compare=False)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the header of a message's fields says, held against the schema already.
-
-    values: of scalars. arrays: the field, the key where it is a table, dtype, shape, bytes, and the frame that
-    holds them, or 0 and the offset in the first. inline, size: bytes behind the header, and in all.
-    """
-
-    values: dict[str, Any]
-    arrays: tuple[tuple[str, str | None, Any, tuple[int, ...], int, int, int], ...]
-    tables: tuple[str, ...]
-    inline: int
+    fields: bytes
+    padding: tuple[int, ...]
     size: int
 
 
-Frames = list[Any]
-Lookup = Callable[[Kind, int], Schema | None]
+_templates: dict[object, _Template] = {}
 
 
 def encode(
@@ -114,41 +61,77 @@ def encode(
     Raises:
       MessageError: a receiver would refuse it.
     """
-    entries: list[bytes] = []
-    inline: list[Any] = []
-    large: list[Any] = []
-    offset = size = 0
-    for spec in message.fields if message is not None else ():
+    if message is None:
+        return [PREFIX.pack(FORMAT, kind, 0, 0, link, sequence, epoch, number)], 0
+    scalars: list[Any] = []
+    arrays: list[Array] = []
+    key: list[Any] = [type(message)]
+    for spec in message.fields:
         value = getattr(message, spec.name)
         if spec.kind == "scalar":
-            entries.append(_packed([spec.name, float(value) if spec.scalar is float else value], message))
+            scalars.append(float(value) if spec.scalar is float else value)
             continue
-        for name, array in _arrays(spec, value):
-            nbytes = array.nbytes
-            size += nbytes
-            if nbytes < INLINE_MAX:
-                entries.append(_entry(name, array.dtype, array.shape, -1 - offset))
-                padding = -nbytes % _ALIGNMENT
-                # A view with a dimension of 0 has no buffer that `join` takes.
-                inline.append(array.data if nbytes else b"")
-                if padding:
-                    inline.append(_ZEROS[:padding])
-                offset += nbytes + padding
-            else:
-                large.append(array.reshape(-1).view(np.uint8).data)
-                entries.append(_entry(name, array.dtype, array.shape, len(large)))
-    # The parts of one msgpack list: its numbers, and behind them the list of fields, whose parts are remembered.
-    numbers = _packed((FORMAT, int(kind), link, sequence, epoch, number), message)
-    header = b"".join((_LIST_OF_7, numbers[1:], _PACKER.pack_array_header(len(entries)), *entries))
-    if len(header) > HEADER_MAX - _ALIGNMENT or len(large) >= FRAMES_MAX:
+        if spec.kind == "table":
+            key.append(tuple(value))
+        for array in (value,) if spec.kind == "array" else value.values():
+            if type(array) is not np.ndarray or not array.flags.c_contiguous or not array.dtype.isnative:
+                array = _plain(array)
+            arrays.append(array)
+            key += array.dtype, array.shape
+    template = _templates.get(known := tuple(key)) or _learn(known, message, arrays)
+    values = _packed(scalars, message) if scalars else b""
+    fields = template.fields
+    if len(fields) + len(values) > HEADER_MAX or len(template.padding) >= FRAMES_MAX:
+        _hold_to_limits(message, len(fields) + len(values), template.padding.count(-1))
+    prefix = PREFIX.pack(FORMAT, kind, len(fields), len(values), link, sequence, epoch, number)
+    parts: list[Any] = [prefix, fields, values, _ZEROS[: -(BEGIN + len(fields) + len(values)) % ALIGNMENT]]
+    frames: Frames = [b""]
+    for array, padding in zip(arrays, template.padding, strict=True):
+        if padding < 0:
+            frames.append(array.reshape(-1).view(np.uint8).data)
+        elif array.nbytes:  # a view with a dimension of 0 has no buffer that `join` takes
+            parts.append(array.data)
+            if padding:
+                parts.append(_ZEROS[:padding])
+    frames[0] = b"".join(parts)
+    return frames, template.size
+
+
+def _hold_to_limits(message: Message, header: int, large: int) -> None:
+    if header > HEADER_MAX or large >= FRAMES_MAX:
         raise MessageError(
-            f"{type(message).__name__}: its texts, names and shapes take {len(header)} bytes and its large arrays "
-            f"{len(large)} frames, but {HEADER_MAX} and {FRAMES_MAX - 1} are allowed; send long texts as uint8 arrays, "
-            "and a long table as one array or in parts"
+            f"{type(message).__name__}: its texts, names and shapes take {header} bytes and its large arrays {large} "
+            f"frames, but {HEADER_MAX} and {FRAMES_MAX - 1} are allowed; send long texts as uint8 arrays, and a long "
+            "table as one array or in parts"
         )
-    padding = -(len(header) + _LENGTH.size) % _ALIGNMENT
-    first = b"".join((_LENGTH.pack(len(header) + padding), header, _ZEROS[:padding], *inline))
-    return [first, *large], size
+
+
+def _learn(key: object, message: Message, arrays: list[Array]) -> _Template:
+    """The template of messages like this one, from now on remembered."""
+    entries: list[list[Any]] = []
+    padding: list[int] = []
+    offset = large = 0
+    left = iter(arrays)
+    for spec in message.fields:
+        if spec.kind == "scalar":
+            entries.append([spec.name])
+            continue
+        names = (f"{spec.name}/{key}" for key in getattr(message, spec.name)) if spec.kind == "table" else (spec.name,)
+        for name in names:
+            array = next(left)
+            if array.nbytes < INLINE_MAX:
+                entries.append([name, array.dtype.name, array.shape, -1 - offset])
+                padding.append(-array.nbytes % ALIGNMENT)
+                offset += array.nbytes + padding[-1]
+            else:
+                large += 1
+                entries.append([name, array.dtype.name, array.shape, large])
+                padding.append(-1)
+    if len(_templates) >= _TEMPLATES_MAX:
+        _templates.clear()
+    size = sum(array.nbytes for array in arrays)
+    template = _templates[key] = _Template(_packed(entries, message), tuple(padding), size)
+    return template
 
 
 def _packed(values: Sequence[Any], message: Message | None) -> bytes:
@@ -160,21 +143,10 @@ def _packed(values: Sequence[Any], message: Message | None) -> bytes:
         ) from error
 
 
-@functools.lru_cache(maxsize=4096)
-def _entry(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], where: int) -> bytes:
-    return _PACK([name, dtype.name, shape, where])
-
-
-def _arrays(spec: Field, value: Any) -> list[tuple[str, Array]]:
-    if spec.kind == "array":
-        return [(spec.name, _contiguous(value))]
-    return [(f"{spec.name}/{key}", _contiguous(value[key])) for key in value]
-
-
-def _contiguous(value: Any) -> Array:
+def _plain(value: Any) -> Array:
     if not isinstance(value, np.ndarray):  # a torch tensor; of a device, it is copied to the host first
         value = value.detach().cpu().numpy()
-    array: Array = value if value.flags.c_contiguous else np.ascontiguousarray(value)
+    array: Array = np.ascontiguousarray(value) if not value.flags.c_contiguous else value
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
@@ -205,9 +177,7 @@ def decode(frames: Sequence[Any], lookup: Lookup) -> Envelope:
 def head(frames: Sequence[Any]) -> Envelope | None:
     """What a message that was refused says of itself, so that its sender need not wait; None if it says nothing."""
     try:
-        first = memoryview(frames[0]).cast("B")
-        (length,) = _LENGTH.unpack_from(first)
-        kind, link, sequence, epoch, number, _ = _read_header(first[_LENGTH.size : _LENGTH.size + length].tobytes())
+        kind, link, sequence, epoch, number, _, _ = _read_prefix(memoryview(frames[0]).cast("B"))
     except (WireError, *_MALFORMED):
         return None
     return Envelope(kind, link, sequence, epoch, number)
@@ -217,75 +187,93 @@ def _decode(frames: Sequence[Any], lookup: Lookup) -> Envelope:
     if not 1 <= len(frames) <= FRAMES_MAX:
         raise WireError(f"{len(frames)} frames; expected 1 to {FRAMES_MAX}")
     first = memoryview(frames[0]).cast("B")
-    if len(first) < _LENGTH.size:
-        raise WireError(f"the first frame has {len(first)} bytes, fewer than its length field")
-    (length,) = _LENGTH.unpack_from(first)
-    if length > min(HEADER_MAX, len(first) - _LENGTH.size):
-        raise WireError(f"header of {length} bytes; the frame holds {len(first)} and {HEADER_MAX} are allowed")
-    kind, link, sequence, epoch, number, fields = _read_header(first[_LENGTH.size : _LENGTH.size + length].tobytes())
+    kind, link, sequence, epoch, number, fields_end, begin = _read_prefix(first)
     if kind not in CARRIES_MESSAGE:
-        if fields != _NO_FIELDS or len(frames) > 1:
+        if len(first) > BEGIN or len(frames) > 1:
             raise WireError(f"{kind.name} carries no message, but fields or frames came with it")
         return Envelope(kind, link, sequence, epoch, number)
     schema = lookup(kind, link)
     if schema is None:
         raise WireError(f"no link {link} takes {kind.name}")
+    fields = first[BEGIN:fields_end].tobytes()
     layout = schema.layouts.get(fields)
     if layout is None:
-        layout = _read_layout(schema, fields, len(first) - _LENGTH.size - length, frames)
+        layout = _read_layout(schema, fields, len(first) - _up(begin), frames)
         if len(schema.layouts) >= _LAYOUTS_MAX:
             schema.layouts.clear()
         schema.layouts[fields] = layout
-    message = _read_message(schema, layout, first, _LENGTH.size + length, frames)
+    values = _read_values(layout, first[fields_end:begin].tobytes())
+    message = _read_message(schema, layout, values, first, _up(begin), frames)
     return Envelope(kind, link, sequence, epoch, number, message, layout.size)
 
 
-_NO_FIELDS = b"\x90"
 _KINDS = {int(kind): kind for kind in Kind}
 
 
-def _unpacker(raw: bytes) -> msgpack.Unpacker:
-    # The two lists that may be long are read item by item: a list is allocated by the length it claims, and lists in
-    # lists that each claim 65536 would take 80 MB of a header of 5 KB.
+def _up(size: int) -> int:
+    return (size + ALIGNMENT - 1) & -ALIGNMENT
+
+
+def _read_prefix(first: memoryview) -> tuple[Kind, int, int, int, int, int, int]:
+    """Kind, link, sequence, epoch, number, and where the fields and the values end."""
+    if len(first) < BEGIN:
+        raise WireError(f"the first frame has {len(first)} bytes, fewer than its prefix of {BEGIN}")
+    version, number_of_kind, fields, values, link, sequence, epoch, number = PREFIX.unpack_from(first)
+    if version != FORMAT:
+        raise WireError(f"expected a message of format {FORMAT}, found {version}")
+    if fields + values > min(HEADER_MAX, len(first) - BEGIN):
+        raise WireError(
+            f"header of {fields} and {values} bytes; the frame holds {len(first)} and {HEADER_MAX} are allowed"
+        )
+    if (link | sequence | epoch | number) >> 63:
+        raise WireError(f"a prefix's counts have 63 bits, found {(link, sequence, epoch, number)}")
+    kind = _KINDS.get(number_of_kind)
+    if kind is None:
+        raise WireError(f"malformed message: {number_of_kind} is not a valid Kind")
+    return kind, link, sequence, epoch, number, BEGIN + fields, BEGIN + fields + values
+
+
+_LIMITS = {"max_str_len": HEADER_MAX, "max_bin_len": 0, "max_ext_len": 0, "max_map_len": 0}
+
+
+def _items(raw: bytes) -> list[Any]:
+    """The items of a list that may be long, one by one.
+
+    A list is allocated by the length it claims, and lists in lists that each claim 65536 would take 80 MB of a
+    header of 5 KB.
+    """
     unpacker = msgpack.Unpacker(
-        max_buffer_size=HEADER_MAX,
-        read_size=len(raw) or 1,
-        max_str_len=HEADER_MAX,
-        max_bin_len=0,
-        max_ext_len=0,
-        max_map_len=0,
-        max_array_len=DIMENSIONS_MAX,
+        max_buffer_size=HEADER_MAX, read_size=len(raw) or 1, max_array_len=DIMENSIONS_MAX, **_LIMITS
     )
     unpacker.feed(raw)
-    return unpacker
+    items = [unpacker.unpack() for _ in range(unpacker.read_array_header())]
+    if unpacker.tell() != len(raw):
+        raise WireError(f"a list of {len(items)} items takes {unpacker.tell()} of {len(raw)} bytes")
+    return items
 
 
-def _read_header(raw: bytes) -> tuple[Kind, int, int, int, int, bytes]:
-    """The numbers, and the bytes of the list of fields."""
-    unpacker = _unpacker(raw)
-    length = unpacker.read_array_header()
-    if length != 7:
-        raise WireError(f"expected a header of 7 values, found {length}")
-    numbers = [unpacker.unpack() for _ in range(6)]
-    if numbers[0] != FORMAT:
-        raise WireError(f"expected a header of format {FORMAT}, found {numbers[0]!r:.60}")
-    if any(type(value) is not int or not 0 <= value < 1 << 63 for value in numbers):
-        raise WireError(f"a header's values are counts, found {numbers[1:]!r:.100}")
-    kind = _KINDS.get(numbers[1])
-    if kind is None:
-        raise WireError(f"malformed message: {numbers[1]} is not a valid Kind")
-    begin = unpacker.tell()
-    for _ in range(unpacker.read_array_header()):
-        unpacker.skip()
-    return kind, numbers[2], numbers[3], numbers[4], numbers[5], raw[begin : unpacker.tell()]
+def _read_values(layout: Layout, raw: bytes) -> dict[str, Any]:
+    """The scalars by name."""
+    count = len(layout.scalars)
+    if not count and not raw:
+        return {}
+    values = msgpack.unpackb(raw, max_array_len=count, **_LIMITS) if count <= _LIST_MAX else _items(raw)
+    if type(values) is not list or len(values) != count:
+        raise WireError(f"expected {count} values, found {values!r:.60}")
+    found: dict[str, Any] = {}
+    for spec, value in zip(layout.scalars, values, strict=True):
+        if spec is not None:
+            if type(value) is not spec.scalar:
+                raise WireError(f"field {spec.name}: expected {spec}, found {value!r:.60}")
+            found[spec.name] = value
+    return found
 
 
 def _read_layout(schema: Schema, raw: bytes, room: int, frames: Sequence[Any]) -> Layout:
-    unpacker = _unpacker(raw)
-    fields = [unpacker.unpack() for _ in range(unpacker.read_array_header())]
+    fields = _items(raw)
     specs = {spec.name: spec for spec in schema.message.fields}
     tables = tuple(spec.name for spec in schema.message.fields if spec.kind == "table")
-    values: dict[str, Any] = {}
+    scalars: list[Field | None] = []
     arrays: list[tuple[str, str | None, Any, tuple[int, ...], int, int, int]] = []
     bound = dict(schema.sizes)
     seen: set[str] = set(tables)
@@ -297,12 +285,16 @@ def _read_layout(schema: Schema, raw: bytes, room: int, frames: Sequence[Any]) -
         name, _, key = entry[0].partition("/")
         spec = specs.get(name)
         if spec is None:  # the sender's type has more fields than this port reads
+            if len(entry) == 1:
+                scalars.append(None)
             continue
         if (name in seen and spec.kind != "table") or (key and spec.kind != "table"):
             raise WireError(f"field {entry[0]} came twice or is no table")
         seen.add(name)
         if spec.kind == "scalar":
-            values[name] = _read_scalar(spec, entry)
+            if len(entry) != 1:
+                raise WireError(f"field {spec.name}: expected {spec}, found {entry[1:]!r:.60}")
+            scalars.append(spec)
             continue
         dtype, shape, nbytes = _read_array(spec, entry, bound)
         frame, offset = max(entry[3], 0), -1 - entry[3]
@@ -311,7 +303,7 @@ def _read_layout(schema: Schema, raw: bytes, room: int, frames: Sequence[Any]) -
                 raise WireError(f"field {spec.name}: frame {frame} of {len(frames)} is not there or already used")
             used.add(frame)
             _frame(spec.name, frames, frame, nbytes)
-        elif offset < 0 or offset % _ALIGNMENT or offset + nbytes > room:
+        elif offset < 0 or offset % ALIGNMENT or offset + nbytes > room:
             raise WireError(f"field {spec.name}: bytes {offset} to {offset + nbytes} of {room}")
         else:
             inline = max(inline, offset + nbytes)
@@ -320,13 +312,7 @@ def _read_layout(schema: Schema, raw: bytes, room: int, frames: Sequence[Any]) -
     missing = specs.keys() - seen
     if missing:
         raise WireError(f"{schema.message.__name__} without field {', '.join(sorted(missing))}")
-    return Layout(values, tuple(arrays), tables, inline, size)
-
-
-def _read_scalar(spec: Field, entry: list[Any]) -> Any:
-    if len(entry) != 2 or type(entry[1]) is not spec.scalar:
-        raise WireError(f"field {spec.name}: expected {spec}, found {entry[1:]!r:.60}")
-    return entry[1]
+    return Layout(tuple(scalars), tuple(arrays), tables, inline, size)
 
 
 def _read_array(spec: Field, entry: list[Any], bound: dict[str, int]) -> tuple[np.dtype[Any], tuple[int, ...], int]:
@@ -351,10 +337,12 @@ def _frame(name: str, frames: Sequence[Any], number: int, nbytes: int) -> memory
     return raw
 
 
-def _read_message(schema: Schema, layout: Layout, first: memoryview, begin: int, frames: Sequence[Any]) -> Message:
+def _read_message(
+    schema: Schema, layout: Layout, values: dict[str, Any], first: memoryview, begin: int, frames: Sequence[Any]
+) -> Message:
+    """values: of the scalars, to which the arrays are added. begin: where the small arrays do."""
     if layout.inline > len(first) - begin:
         raise WireError(f"{layout.inline} bytes of arrays by the header, {len(first) - begin} behind it")
-    values = dict(layout.values)
     for name in layout.tables:
         values[name] = {}
     for name, key, dtype, shape, nbytes, frame, offset in layout.arrays:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import gc
+import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,9 @@ from flow.assembly import Assembly
 from flow.carrier.zeromq import Hub
 from flow.control import Line, Speaking, Words
 from flow.errors import CheckpointError
+from flow.footprint import Footprint
 from flow.host import Host
+from flow.inspect.worker_control import serve_worker
 from flow.logs import EventLog
 from flow.node_type import NodeType, load
 from flow.plan import NodePlan, Plan
@@ -55,7 +59,7 @@ def main(words: Words, control: socket.socket) -> None:
         torch.set_num_threads(1)
     keep_freed_memory()
     gc.freeze()  # what the fork server made is shared memory until someone writes to it
-    trio.run(Worker(words, control).run)
+    trio.run(Worker(words, control, beside=serve_worker).run)
 
 
 def keep_freed_memory() -> None:
@@ -72,16 +76,18 @@ def keep_freed_memory() -> None:
 
 @dataclass
 class Worker:
-    """The loop's side of a worker."""
+    """The loop's side of a worker. beside: what else runs in its loop."""
 
     words: Words
     control: socket.socket
     hosts: dict[str, Host] = field(default_factory=dict)
     draining: bool = False
+    beside: Callable[[Worker], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
         self.name: str = self.words["worker"]
         self.epoch: int = self.words["epoch"]
+        self.pid = os.getpid()
         self.plan = Plan.from_dict(self.words["plan"])
         self.directory = RunDirectory(Path(self.words["run_directory"]))
         self.log = self.make_log()
@@ -95,7 +101,7 @@ class Worker:
         return Line(self.control)
 
     def make_hub(self) -> Hub:
-        return Hub(self.name, self.epoch, self._warn)
+        return Hub(self.name, self.epoch, self._warn, through_memory=True)
 
     def make_assembly(
         self, hub: Hub, types: dict[str, NodeType[Any]], settings: dict[str, dict[str, Any]], pages: dict[str, Page]
@@ -121,6 +127,8 @@ class Worker:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(hub.run)
                 nursery.start_soon(self._beat)
+                if self.beside is not None:
+                    nursery.start_soon(self.beside, self)
                 await self._obey(nursery)
                 with trio.move_on_after(2):
                     await hub.flush()
@@ -178,6 +186,7 @@ class Worker:
         """End the sources; the others end when their inputs have. Who failed is not started again."""
         self.draining = True
         for host in self.hosts.values():
+            host.resume()  # what is paused would never end
             if host.running and host.is_source:
                 host.scope.cancel()
             elif not host.running and not host.ended:
@@ -238,9 +247,12 @@ class Worker:
         self.log.warning(self.name, text)
 
     async def _beat(self) -> None:
-        beats = 0
+        footprint, beats = Footprint(host.page for host in self.hosts.values()), 0
         while True:
             self.assembly.settle()
+            footprint.tell_cpu()
+            if beats % BEATS_A_MARK == 0:
+                footprint.tell_memory()
             beats += 1
             for host in self.hosts.values():
                 host.page.beat()

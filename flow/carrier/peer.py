@@ -1,14 +1,16 @@
-"""Another worker as this one sends to it: a ZeroMQ socket, and what it cannot take yet.
+"""Another worker as this one sends to it: a way that messages take, and what it cannot take yet.
 
-ZMQ_FD is edge-triggered: readable means "something changed", and any send or receive may take the edge. One task owns
-the waiting on the socket; it waits only when EVENTS say that nothing can be sent.
+The way is memory that both workers map where they share a host, and a ZeroMQ socket elsewhere. ZMQ_FD is
+edge-triggered: readable means "something changed", and any send or receive may take the edge. One task owns the
+waiting on the socket; it waits only when EVENTS say that nothing can be sent.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import trio
 import zmq
@@ -19,14 +21,35 @@ TRIPWIRE = 100_000
 _ZERO_COPY_MIN = 160 * 1024
 
 
-class Peer:
-    """Another worker, as this one sends to it. Nothing is lost and nobody waits while it cannot be reached."""
+class Way(Protocol):
+    """A way to one incarnation of a worker."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], worker: str) -> None:
+    def send(self, frames: list[Any]) -> bool:
+        """Send a message, or say that it cannot be sent now."""
+
+    async def push(self, frames: list[Any]) -> None:
+        """Send a message when it can be. Raises `trio.ClosedResourceError` if the way is closed meanwhile."""
+
+    def close(self) -> None: ...
+
+
+class Peer:
+    """Another worker, as this one sends to it. Nothing is lost and nobody waits while it cannot be reached.
+
+    through_memory: makes a way through memory to who listens at a path; None if there is none.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        worker: str,
+        through_memory: Callable[[Path], Way | None] = lambda path: None,
+    ) -> None:
         self.worker = worker
         self.epoch = -1
         self._context = context
-        self._socket: zmq.Socket[bytes] | None = None
+        self._through_memory = through_memory
+        self._way: Way | None = None
         self._outbox: deque[list[Any]] = deque()
         self._early: list[tuple[int, list[Any]]] = []
         self._work = trio.lowlevel.ParkingLot()
@@ -34,16 +57,9 @@ class Peer:
 
     def connect(self, path: Path, epoch: int) -> None:
         """Send to this incarnation of the worker from now on; what waited for the one before it is dropped."""
-        if self._socket is not None:
+        if self._way is not None:  # what waits for the first incarnation has not been sent to any
             self.disconnect()
-        socket = self._context.socket(zmq.PUSH)
-        socket.setsockopt(zmq.SNDHWM, TRIPWIRE)
-        socket.setsockopt(zmq.LINGER, 2000)
-        socket.setsockopt(zmq.RECONNECT_IVL, 5)
-        # Without this a message is queued to a peer that does not answer yet, out of our sight.
-        socket.setsockopt(zmq.IMMEDIATE, 1)
-        socket.connect(f"ipc://{path}")
-        self._socket, self.epoch = socket, epoch
+        self._way, self.epoch = self._through_memory(path) or SocketWay(self._context, path), epoch
         self._outbox.extend(frames for early, frames in self._early if early == epoch)
         self._early.clear()
         self._work.unpark_all()
@@ -51,14 +67,13 @@ class Peer:
     def disconnect(self) -> None:
         self._outbox.clear()
         self._drained.unpark_all()
-        if self._socket is not None:
-            trio.lowlevel.notify_closing(descriptor_of(self._socket))
-            self._socket.close(linger=2000)
-            self._socket = None
+        if self._way is not None:
+            self._way.close()
+            self._way = None
 
     def post(self, frames: list[Any]) -> None:
-        """Send now if the socket takes it, else when it does, in order."""
-        if self._outbox or self._socket is None or not _try_send(self._socket, frames):
+        """Send now if the way takes it, else when it does, in order."""
+        if self._outbox or self._way is None or not self._way.send(frames):
             self._outbox.append(frames)
             self._work.unpark_all()
 
@@ -73,27 +88,62 @@ class Peer:
             self._early.append((epoch, frames))
 
     async def wait_drained(self) -> None:
-        """Until everything posted is with ZeroMQ."""
+        """Until everything posted is on its way."""
         while self._outbox:
             await self._drained.park()
 
     async def run(self) -> None:
         """Send what `post` could not."""
         while True:
-            if self._socket is None or not self._outbox:
+            way = self._way
+            if way is None or not self._outbox:
                 self._drained.unpark_all()
                 await self._work.park()
                 continue
-            socket = self._socket
-            if _try_send(socket, self._outbox[0]):
+            try:
+                await way.push(self._outbox[0])
+            except trio.ClosedResourceError:  # the peer was started again; its new way is next
+                continue
+            if way is self._way:
                 self._outbox.popleft()
-                await trio.lowlevel.checkpoint()
-            elif not events(socket) & zmq.POLLOUT:
-                try:
-                    # The descriptor becomes readable when sending may have become possible.
-                    await trio.lowlevel.wait_readable(descriptor_of(socket))
-                except trio.ClosedResourceError:  # the peer was started again; its new socket is next
-                    continue
+            await trio.lowlevel.checkpoint()
+
+
+class SocketWay:
+    """A way through a ZeroMQ socket."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], path: Path) -> None:
+        self.socket = context.socket(zmq.PUSH)
+        self.socket.setsockopt(zmq.SNDHWM, TRIPWIRE)
+        self.socket.setsockopt(zmq.LINGER, 2000)
+        self.socket.setsockopt(zmq.RECONNECT_IVL, 5)
+        # Without this a message is queued to a peer that does not answer yet, out of our sight.
+        self.socket.setsockopt(zmq.IMMEDIATE, 1)
+        self.socket.connect(f"ipc://{path}")
+
+    def send(self, frames: list[Any]) -> bool:
+        """Send now, if the socket takes it."""
+        last = len(frames) - 1
+        try:
+            self.socket.send(frames[0], zmq.NOBLOCK | (zmq.SNDMORE if last else 0))
+        except zmq.Again:
+            return False
+        for index in range(1, last + 1):  # once the first part is taken, the others are
+            more = zmq.SNDMORE if index < last else 0
+            self.socket.send(frames[index], zmq.NOBLOCK | more, copy=len(frames[index]) < _ZERO_COPY_MIN)
+        return True
+
+    async def push(self, frames: list[Any]) -> None:
+        """Send when the socket takes it."""
+        while not self.send(frames):
+            if not events(self.socket) & zmq.POLLOUT:
+                # The descriptor becomes readable when sending may have become possible.
+                await trio.lowlevel.wait_readable(descriptor_of(self.socket))
+
+    def close(self) -> None:
+        """What ZeroMQ still holds is sent for at most two seconds."""
+        trio.lowlevel.notify_closing(descriptor_of(self.socket))
+        self.socket.close(linger=2000)
 
 
 def events(socket: zmq.Socket[bytes]) -> int:
@@ -102,15 +152,3 @@ def events(socket: zmq.Socket[bytes]) -> int:
 
 def descriptor_of(socket: zmq.Socket[bytes]) -> int:
     return cast(int, socket.getsockopt(zmq.FD))
-
-
-def _try_send(socket: zmq.Socket[bytes], frames: list[Any]) -> bool:
-    last = len(frames) - 1
-    try:
-        socket.send(frames[0], zmq.NOBLOCK | (zmq.SNDMORE if last else 0))
-    except zmq.Again:
-        return False
-    for index in range(1, last + 1):  # once the first part is taken, the others are
-        more = zmq.SNDMORE if index < last else 0
-        socket.send(frames[index], zmq.NOBLOCK | more, copy=len(frames[index]) < _ZERO_COPY_MIN)
-    return True

@@ -23,6 +23,7 @@ import trio
 import zmq
 
 from flow import wire
+from flow.carrier import shared
 from flow.carrier.peer import TRIPWIRE, Peer, descriptor_of, events
 from flow.errors import WireError
 from flow.links import CallLink, NewestLink, StreamLink
@@ -70,14 +71,16 @@ class Sent:
 class Hub:
     """All that a worker says to others and hears from them.
 
-    sockets: what makes the sockets; a simulated run has sockets of its own. malformed: messages dropped because they
-    were none; lost: sequence numbers that never came; stale: messages of a peer's earlier incarnation.
+    sockets: what makes the sockets; a simulated run has sockets of its own. through_memory: whether to speak to workers
+    of this host through shared memory. malformed: messages dropped because they were none; lost: sequence numbers that
+    never came; stale: messages of a peer's earlier incarnation.
     """
 
     worker: str
     epoch: int
     log: _Log
     sockets: zmq.Context[zmq.Socket[bytes]] = field(default_factory=zmq.Context)
+    through_memory: bool = False
     malformed: int = 0
     lost: int = 0
     stale: int = 0
@@ -88,6 +91,9 @@ class Hub:
     def __post_init__(self) -> None:
         self._holding = False
         self._held = trio.lowlevel.ParkingLot()
+        self._intake = (
+            shared.Intake(self.peers.__contains__, self._receive, self._malformed) if self.through_memory else None
+        )
         self._inbox = self.sockets.socket(zmq.PULL)
         self._inbox.setsockopt(zmq.RCVHWM, TRIPWIRE)
         self._inbox.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
@@ -98,11 +104,16 @@ class Hub:
         if path.exists():
             raise FileExistsError(f"{path}: another worker listens there")
         self._inbox.bind(f"ipc://{path}")
+        if self._intake is not None:
+            self._intake.bind(path)
 
     def peer(self, worker: str) -> Peer:
         if worker not in self.peers:
-            self.peers[worker] = Peer(self.sockets, worker)
+            self.peers[worker] = Peer(self.sockets, worker, self._way)
         return self.peers[worker]
+
+    def _way(self, path: Path) -> shared.MemoryWay | None:
+        return shared.open_way(path, self.worker, self.epoch) if self.through_memory else None
 
     async def run(self) -> None:
         """Receive and send until cancelled."""
@@ -110,6 +121,8 @@ class Hub:
             for peer in self.peers.values():
                 nursery.start_soon(peer.run)
             nursery.start_soon(self._return_held_credit)
+            if self._intake is not None:
+                nursery.start_soon(self._intake.run)
             await self._pump()
 
     async def _pump(self) -> None:
@@ -131,17 +144,19 @@ class Hub:
                 # Nothing waited when it was asked last, and nobody else touches the socket: the edge is still to come.
                 await trio.lowlevel.wait_readable(descriptor)
 
-    def _receive(self, frames: list[zmq.Frame]) -> None:
-        buffers = [frame.buffer for frame in frames]
+    def _receive(self, frames: wire.Frames) -> None:
         try:
-            self._deliver(wire.decode(buffers, self._schema))
+            self._deliver(wire.decode(frames, self._schema))
         except WireError as error:
-            self.malformed += 1
-            refused = wire.head(buffers)
+            refused = wire.head(frames)
             if refused is not None:
                 self._refuse(refused)
-            if self.malformed <= 100:  # a stranger who says the same for ever must not fill the disk
-                self.log(f"dropped a message of {sum(map(len, frames))} bytes: {error}")
+            self._malformed(f"dropped a message of {sum(map(len, frames))} bytes: {error}")
+
+    def _malformed(self, text: str) -> None:
+        self.malformed += 1
+        if self.malformed <= 100:  # a stranger who says the same for ever must not fill the disk
+            self.log(text)
 
     def _refuse(self, refused: Envelope) -> None:
         """Let nobody wait for a message that is not what its link carries: it counts as dropped, or as failed."""
@@ -303,16 +318,20 @@ class Hub:
         """Close the sockets; what ZeroMQ still holds is sent for at most two seconds."""
         for peer in self.peers.values():
             peer.disconnect()
+        if self._intake is not None:
+            self._intake.close()
         trio.lowlevel.notify_closing(descriptor_of(self._inbox))
         self._inbox.close()
         self.sockets.term()
 
 
-def _parts(inbox: zmq.Socket[bytes]) -> list[zmq.Frame]:
+def _parts(inbox: zmq.Socket[bytes]) -> wire.Frames:
     """The frames of the next message. Raises `zmq.Again` when there is none."""
-    frames = [inbox.recv(zmq.NOBLOCK, copy=False)]
-    while frames[-1].more:
-        frames.append(inbox.recv(zmq.NOBLOCK, copy=False))
+    frame = inbox.recv(zmq.NOBLOCK, copy=False)
+    frames = [frame.buffer]
+    while frame.more:
+        frame = inbox.recv(zmq.NOBLOCK, copy=False)
+        frames.append(frame.buffer)
     return frames
 
 

@@ -32,7 +32,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.set_defaults(run=run)
 
 
-def add_variant(parser: argparse.ArgumentParser) -> None:
+def add_variant(parser: argparse._ActionsContainer) -> None:
     """The options that choose a variant of a graph."""
     parser.add_argument("--profile", metavar="NAME", help="one of the file's profiles")
     parser.add_argument(

@@ -25,6 +25,14 @@ COMMANDS = {
     "schema": "flow.cli.schema",
     "test": "flow.cli.test",
     "ps": "flow.cli.ps",
+    "top": "flow.cli.top",
+    "tap": "flow.cli.tap",
+    "stack": "flow.cli.stack",
+    "set": "flow.cli.set",
+    "pause": "flow.cli.pause",
+    "resume": "flow.cli.resume",
+    "step": "flow.cli.step",
+    "restart": "flow.cli.restart",
     "stop": "flow.cli.stop",
 }
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended

@@ -31,9 +31,9 @@ NEXT = {
   flow run {name}.toml
   pytest test_{name}.py""",
     "node": """next:
-  flow nodes {name}:{name}
+  flow nodes {name}.py:{name}
   pytest test_{name}.py
-and in a graph file: run = "{name}:{name}\"""",
+and in a graph file beside it: run = "{name}.py:{name}\"""",
 }
 
 
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         text = (templates / template).read_text(encoding="utf-8")
         # "x": a file that somebody else writes at this moment is not overwritten either
         with path.open("x", encoding="utf-8") as file:
-            file.write(Template(text).substitute(name=name, module=name))
+            file.write(Template(text).substitute(name=name))
     print(f"wrote {', '.join(map(str, files))}")
     print(NEXT[kind].format(name=name))
     return 0

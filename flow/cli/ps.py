@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict, dataclass
 
 from flow.errors import RunError
+from flow.inspect.touched import touched_text, touches
 from flow.run_directory import RunDirectory, find_runs
 from flow.stats import read_page
 from flow.view.numbers import about, clean, short
@@ -37,6 +38,8 @@ class Row:
     until: dict[str, float]
     cause: str
     path: str
+    touched: int
+    """How often somebody changed it while it ran."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -95,6 +98,7 @@ def describe(run_directory: RunDirectory, now: float) -> Row | None:
         until=until,
         cause=str(said.get("cause") or ""),
         path=str(run_directory.path),
+        touched=len(touches(run_directory)),
     )
 
 
@@ -148,6 +152,8 @@ def _came(row: Row) -> str:
         goal = row.until[name]
         part = f" ({100 * min(total / goal, 1.0):.0f} %)" if goal > 0 else ""
         parts.append(f"{clean(name)} {short(total)} of {short(goal)}{part}")
+    if row.touched:
+        parts.append(touched_text(row.touched))
     if row.cause:
         parts.append(clean(row.cause)[:60])
     return ", ".join(parts)

@@ -12,11 +12,12 @@ What it holds is what a file would say, so it is read, checked and run as a file
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from flow import node_files
 from flow.errors import GraphError, NodeTypeError
@@ -47,7 +48,11 @@ class PortOf:
 
 
 class Node:
-    """A node that was added to a graph. Its ports are attributes: `actor.trajectories`; `actor[0]` is one replica."""
+    """A node that was added to a graph.
+
+    Its ports are attributes, `actor.trajectories`; one that is called as something else here is `actor["name"]`.
+    `actor[0]` is one replica, for `workers`.
+    """
 
     def __init__(self, graph: Graph, name: str, what: str, ports: dict[str, Port | None]) -> None:
         self._graph = graph
@@ -58,6 +63,9 @@ class Node:
     def __getattr__(self, name: str) -> PortOf:
         if name.startswith("__"):  # asked for by copy, pickle and notebooks
             raise AttributeError(name)
+        return self._port(name)
+
+    def _port(self, name: str) -> PortOf:
         if name not in self._ports:
             raise AttributeError(f"node '{self.name}' ({self._what}) has no port '{name}'{nearest(name, self._ports)}")
         return PortOf(self, name, self._ports[name])
@@ -65,8 +73,12 @@ class Node:
     def __dir__(self) -> list[str]:
         return ["name", *self._ports]
 
-    def __getitem__(self, replica: int) -> str:
-        return f"{self.name}[{replica}]"
+    @overload
+    def __getitem__(self, replica: int) -> str: ...
+    @overload
+    def __getitem__(self, replica: str) -> PortOf: ...
+    def __getitem__(self, replica: int | str) -> str | PortOf:
+        return self._port(replica) if isinstance(replica, str) else f"{self.name}[{replica}]"
 
     def __repr__(self) -> str:
         ports = ", ".join(f"{name}: {port}" if port is not None else name for name, port in self._ports.items())
@@ -190,7 +202,7 @@ class Graph:
         return graph_of(Path(self._file), escaped_tables(self._raw()), Problems(self._file))
 
     def run(self, *, seed: int = 0, directory: str | Path = "runs") -> Result:
-        """Run the graph to its end, as `flow run` does.
+        """Run the graph to its end, as `flow run` does: Ctrl-C drains and ends it, a second one ends this process.
 
         Args:
           seed: of everything random.
@@ -219,8 +231,14 @@ class Graph:
         return write_tables(escaped_tables(self._raw()))
 
     def write(self, path: str | Path) -> None:
-        """Write `to_toml` to a file."""
-        Path(path).write_text(self.to_toml(), encoding="utf-8")
+        """Write `to_toml` to a file, with the files that it names relative to that file's folder."""
+        folder = Path(path).resolve().parent
+        raw = self._raw()
+        nodes = {
+            name: {key: _relative(key, value, folder) for key, value in table.items()}
+            for name, table in raw["nodes"].items()
+        }
+        Path(path).write_text(write_tables(escaped_tables({**raw, "nodes": nodes})), encoding="utf-8")
 
     @property
     def _file(self) -> str:
@@ -239,6 +257,13 @@ class Graph:
         tables = {"nodes": self._nodes, "edges": edges, **self._tables}
         top = {key: value for key, value in self._top.items() if value}
         return {**top, **{name: table for name, table in tables.items() if table or name in ("nodes", "edges")}}
+
+
+def _relative(key: str, value: Any, folder: Path) -> Any:
+    file, colon, function = value.rpartition(":") if key == "run" else (value, "", "")
+    if key == "graph" or (key == "run" and node_files.is_file(file)):
+        return os.path.relpath(file, folder) + colon + function
+    return value
 
 
 def _short(receivers: list[Tables]) -> Any:

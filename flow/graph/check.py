@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections import Counter
 
 from flow.errors import GraphError
 from flow.graph.compose import Reading
@@ -14,6 +15,7 @@ from flow.graph.problems import Problems
 from flow.graph.registry import install
 from flow.message import Field, Message, Sizes, misfits, misfitting, shown
 from flow.node_type import OTHER_END
+from flow.stats_layout import SLOTS_MAX
 
 
 def check_graph(graph: Graph, reading: Reading, problems: Problems, *, packages: bool) -> None:
@@ -32,6 +34,7 @@ def check_graph(graph: Graph, reading: Reading, problems: Problems, *, packages:
         text = f"this port, {untied.port}, has no edge; {_mend_untied(graph, untied)}"
         untied.problems.add("edges", untied.text, text)
     _check_cycles(graph, reading)
+    _check_room(graph, reading)
     for node in graph.nodes.values() if packages else ():
         for package in node.type.needs:
             if not _installed(package):
@@ -132,18 +135,22 @@ def _mend(
             if sent is not None and wanted is not None and sent != wanted:
                 mends = []
                 if a.name in here.type.settings:
-                    mends.append(f"{a.name} = {wanted - a.size} in {_table_of(reading.homes[here.name], tie.home)}")
+                    mends.append(_setting(a.name, wanted - a.size, reading.homes[here.name], tie.home))
                 if b.name in there.type.settings:
-                    mends.append(f"{b.name} = {sent - b.size} in {_table_of(reading.homes[there.name], tie.home)}")
+                    mends.append(_setting(b.name, sent - b.size, reading.homes[there.name], tie.home))
                 if mends:
                     return "set " + ", or ".join(mends)
     return "put a node between them that turns the one into the other"
 
 
-def _table_of(node: Home, edge: Home) -> str:
-    """Where a node's settings stand, as told beside an edge."""
-    there = "" if node.problems.file == edge.problems.file else f" of {node.problems.file}"
-    return f"[{node.table}]{there}"
+def _setting(name: str, value: int, node: Home, edge: Home) -> str:
+    """How to give a node's setting a value, as told beside an edge."""
+    if node.problems.file == edge.problems.file:
+        return f"{name} = {value} in [{node.table}]"
+    file, table = node.around
+    if name in node.params and file == edge.problems.file:
+        return f"{node.params[name]} = {value} in [{table}]"
+    return f"{name} = {value} in [{node.table}] of {node.problems.file}"
 
 
 def _check_writers(graph: Graph, reading: Reading) -> None:
@@ -197,6 +204,21 @@ def _check_cycles(graph: Graph, reading: Reading) -> None:
                 f"if what goes round is bounded, mark one edge of it and give it credit for that much: "
                 f'"{home.sender}" = {{ to = "{home.receiver}", feedback = true, credit = … }}',
             )
+
+
+# What one end of an edge counts at most (flow/tally.py), and what a node counts besides.
+COUNTS_A_TIE, OTHER_COUNTS = 6, 124
+TIES_MAX = (SLOTS_MAX - OTHER_COUNTS) // COUNTS_A_TIE
+
+
+def _check_room(graph: Graph, reading: Reading) -> None:
+    """A node's page has room for the counts of so many edges; copies of a sweep that share a node may be more."""
+    ties = Counter(end.node for edge in graph.edges for end in (edge.sender, edge.receiver))
+    for name, count in ties.items():
+        if count > TIES_MAX:
+            home = reading.homes[name]
+            text = f"it has {count} edges to other nodes and their copies, and counts at most {TIES_MAX}"
+            home.problems.add(home.table, "", f"{text}; sweep over fewer values, or give copies nodes of their own")
 
 
 def _cycle_from(start: str, leaving: dict[str, list[Edge]], done: set[str]) -> list[Edge]:

@@ -147,12 +147,12 @@ class _Nodes:
         if len(full.encode()) > NODE_MAX:
             problems.add("nodes", name, f"'{full}' is longer than {NODE_MAX} bytes; give it a shorter name")
             return None
-        folder = self.source.folder_of(f"{table}.run")
-        node = read_node(full, table, settings, folder, problems)
+        node = read_node(full, table, settings, lambda key: self.source.folder_of(f"{table}.{key}"), problems)
         if node is None:
             return None
         self.reading.nodes[full] = node
-        self.reading.homes[full] = Home(problems, table)
+        written = {key: text[1:-1] for key, text in value.items() if re.fullmatch(r"\{\w+\}", str(text))}
+        self.reading.homes[full] = Home(problems, table, params=written, around=self.naming.around)
         joints = {
             port.name: Joint(port, ((copy.sweep, copy.label, End(full, port.name)),))
             for port in node.type.ports.values()
@@ -181,7 +181,7 @@ class _Nodes:
         def change(params: Params) -> Params:
             return override(params, given, table, problems, f"[params] of {path}")
 
-        naming = self.naming.within(name, copy.label)
+        naming = self.naming.within(name, copy.label, self.problems.file)
         level = read_level(source, profile, change, self.reading, naming, self.above, inside)
         if not level.whole:
             return None

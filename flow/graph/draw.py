@@ -7,8 +7,9 @@ from html import escape as escape_markup
 from itertools import pairwise
 
 from flow.documentation import summary
-from flow.graph.layout import Box, Layout, Route, lay_out, short_type
-from flow.graph.model import End, Graph, place
+from flow.graph.fold import fold
+from flow.graph.layout import Box, Frame, Layout, Route, lay_out, short_type
+from flow.graph.model import End, Graph, place, without_copy
 from flow.node_type import Port
 
 MARGIN = 28.0
@@ -40,6 +41,7 @@ text { font-family: ui-sans-serif, system-ui, "Segoe UI", "Helvetica Neue", "Dej
 .label { font-size: 10.5px; paint-order: stroke; stroke-width: 4px; stroke-linejoin: round; }
 .edge { fill: none; stroke-width: 1.7; stroke-linecap: round; }
 .box { stroke-width: 1.4; }
+.frame { stroke-width: 1; stroke-dasharray: 3 3; }
 """
 _LIGHT = {
     ".paper": "fill: #ffffff",
@@ -47,6 +49,7 @@ _LIGHT = {
     ".port": "fill: #334155",
     ".mono, .legend": "fill: #64748b",
     ".box": "fill: #f8fafc",
+    ".frame": "fill: #f1f5f9; stroke: #94a3b8",
     ".label": "stroke: #ffffff",
 }
 _DARK = {
@@ -55,14 +58,17 @@ _DARK = {
     ".port": "fill: #cbd5e1",
     ".mono, .legend": "fill: #94a3b8",
     ".box": "fill: #161d29",
+    ".frame": "fill: #131a25; stroke: #475569",
     ".label": "stroke: #0d1117",
 }
 
 
 def draw(graph: Graph) -> str:
     """The graph as an SVG document."""
-    layout = lay_out(graph)
-    workers = list(place(graph))
+    homes = _homes(graph)
+    workers = list(homes)
+    graph, copies = fold(graph)
+    layout = lay_out(graph, copies)
     title = TITLE if graph.title or graph.paper else 0.0
     legend = _legend(workers, sorted({KINDS[graph.kind(edge)] for edge in graph.edges}, key=list(_EDGES).index))
     width = max(layout.width, legend[1], len(graph.title) * 10.0) + 2 * MARGIN
@@ -76,7 +82,7 @@ def draw(graph: Graph) -> str:
         f'<rect class="paper" width="{width:.0f}" height="{height:.0f}" rx="12"/>',
         *_heading(graph),
         f'<g transform="translate({shift:.1f} {MARGIN + title:.1f})">',
-        *_body(graph, layout, workers),
+        *_body(graph, layout, homes, copies),
         "</g>",
         f'<g transform="translate({MARGIN:.1f} {height - MARGIN:.1f})">{legend[0]}</g>',
         "</svg>\n",
@@ -84,20 +90,32 @@ def draw(graph: Graph) -> str:
     return "\n".join(parts)
 
 
-def _body(graph: Graph, layout: Layout, workers: Sequence[str]) -> list[str]:
-    homes: dict[str, list[int]] = {}
-    for worker, hosted in place(graph).items():
-        for name, _ in hosted:
-            home = homes.setdefault(name, [])
-            if workers.index(worker) not in home:
-                home.append(workers.index(worker))
+def _homes(graph: Graph) -> dict[str, set[str]]:
+    """For each worker what is drawn in its colour."""
+    return {worker: {without_copy(name) for name, _ in hosted} for worker, hosted in place(graph).items()}
+
+
+def _body(graph: Graph, layout: Layout, homes: Mapping[str, set[str]], copies: Mapping[str, int]) -> list[str]:
     lines = [_route(graph, route) for route in layout.routes]
     labelled: set[tuple[End, bool]] = set()  # a port with several receivers says its message once
     labels = []
     for route in layout.routes:
         label = _label(graph, route, labelled)
         labels += [label] if label else []
-    return [*lines, *(_box(graph, box, homes[box.node]) for box in layout.boxes), *labels]
+    boxes = []
+    for box in layout.boxes:
+        colours = [at for at, names in enumerate(homes.values()) if box.node in names]
+        boxes.append(_box(graph, box, colours, copies[box.node]))
+    return [*map(_frame, layout.frames), *lines, *boxes, *labels]
+
+
+def _frame(frame: Frame) -> str:
+    """The outline of an included graph, with its name."""
+    return (
+        f'<rect class="frame" x="{frame.x:.1f}" y="{frame.y:.1f}" width="{frame.width:.1f}" '
+        f'height="{frame.height:.1f}" rx="12"/>'
+        f'<text class="legend" x="{frame.x + 12:.1f}" y="{frame.y + 17:.1f}">{_text(".".join(frame.band))}</text>'
+    )
 
 
 def _style(workers: int) -> str:
@@ -126,14 +144,14 @@ def _heading(graph: Graph) -> list[str]:
     return parts
 
 
-def _box(graph: Graph, box: Box, homes: Sequence[int]) -> str:
+def _box(graph: Graph, box: Box, homes: Sequence[int], copies: int) -> str:
     node = graph.nodes[box.node]
     colours = [home % len(WORKERS) for home in homes]
     parts = [f'<g transform="translate({box.x:.1f} {box.y:.1f})">', f"<title>{_text(summary(node.type.doc))}</title>"]
     parts += [
         f'<rect class="box w{colours[0]}" x="{behind}" y="{-behind}" width="{box.width:.1f}" '
         f'height="{box.height:.1f}" rx="8" opacity="0.55"/>'
-        for behind in ((6, 3) if node.replicas > 1 else ())  # replicas look like a pile
+        for behind in ((6, 3) if node.replicas > 1 or copies > 1 else ())  # they look like a pile
     ]
     parts.append(f'<rect class="box w{colours[0]}" width="{box.width:.1f}" height="{box.height:.1f}" rx="8"/>')
     for at, colour in enumerate(colours):  # a bar a worker: replicas of one node can live in several
@@ -142,8 +160,11 @@ def _box(graph: Graph, box: Box, homes: Sequence[int]) -> str:
             f'<rect class="bar w{colour}" x="{12 + at * part:.1f}" y="0" width="{part:.1f}" height="3" rx="1.5"/>'
         )
     parts.append(f'<text class="name" x="12" y="23">{_text(node.name)}</text>')
-    if node.replicas > 1:
-        parts.append(f'<text class="legend" x="{box.width - 12:.1f}" y="23" text-anchor="end">×{node.replicas}</text>')
+    many = [f"{copies} copies"] if copies > 1 else []
+    many += [f"×{node.replicas}"] if node.replicas > 1 else []
+    if many:
+        said = " ".join(many)
+        parts.append(f'<text class="legend" x="{box.width - 12:.1f}" y="23" text-anchor="end">{said}</text>')
     parts.append(f'<text class="mono" x="12" y="38">{_text(short_type(node.type.name))}</text>')
     parts += [_port(box, node.type.ports[name]) for name in (*box.ins, *box.outs)]
     return "\n".join([*parts, "</g>"])

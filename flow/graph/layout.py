@@ -3,6 +3,7 @@
     layers   by longest path over streams and calls; an edge that would close a cycle runs back, below everything
     order    by barycentre: each next to what it is tied to; a long edge holds a free row in each column it passes
     rows     each as near to its neighbours as those above and below it allow
+    bands    nodes of an included graph have rows of their own, over all columns, so that a frame fits around them
 
 Nothing here knows SVG: points in, points out.
 """
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from flow.graph.fold import frames_of, shared
 from flow.graph.model import Edge, End, Graph
 from flow.node_type import Port
 
@@ -26,6 +28,9 @@ FREE = 14.0  # height of the row of a long edge
 BEND = 60.0  # the least room for an edge to bend between two columns
 TURN = 13.0  # from a box to the first edge that turns beside it
 SWEEPS = 6
+FRAME = 16.0  # from a frame to what is in it
+FRAME_TITLE = 18.0
+Band = tuple[str, ...]
 
 
 @dataclass
@@ -41,6 +46,7 @@ class Box:
     y: float = 0.0
     ins: list[str] = field(default_factory=list)
     outs: list[str] = field(default_factory=list)
+    band: Band = ()
 
     def port(self, name: str) -> tuple[float, float]:
         """Where a port lies on the box's edge."""
@@ -63,6 +69,17 @@ class Route:
 
 
 @dataclass
+class Frame:
+    """The place of an included graph."""
+
+    band: Band
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass
 class Layout:
     """A whole picture's geometry."""
 
@@ -70,6 +87,7 @@ class Layout:
     routes: list[Route]
     width: float
     height: float
+    frames: list[Frame]
 
 
 def label_of(port: Port) -> str:
@@ -82,10 +100,10 @@ def label_width(label: str) -> float:
     return len(label) * LETTER + 16
 
 
-def lay_out(graph: Graph) -> Layout:
-    """Place a graph's boxes and edges."""
+def lay_out(graph: Graph, copies: Mapping[str, int] | None = None) -> Layout:
+    """Place a graph's boxes and edges. copies: how many nodes a box stands for."""
     layers = find_layers(graph)
-    boxes = {name: _box(graph, name, layer) for name, layer in layers.items()}
+    boxes = {name: _box(graph, name, layer, (copies or {}).get(name, 1)) for name, layer in layers.items()}
     forward = [edge for edge in graph.edges if layers[edge.sender.node] < layers[edge.receiver.node]]
     backward = [edge for edge in graph.edges if edge not in forward]
     chains = {edge: _chain(edge, layers, boxes) for edge in forward}
@@ -93,18 +111,19 @@ def lay_out(graph: Graph) -> Layout:
     for key, box in boxes.items():
         columns[box.layer].append(key)
     links = [pair for chain in chains.values() for pair in pairwise(chain)]
-    _order(columns, links)
+    _order(columns, links, boxes)
     leads = _leads(graph, forward, layers)
     _set_x(columns, boxes, leads, backward)
     _set_y(columns, boxes, links)
     _order_ports(boxes, chains)
-    bottom = max((box.y + box.height for box in boxes.values()), default=0.0)
+    frames = _frames(boxes)
+    bottom = max([box.y + box.height for box in boxes.values()] + [frame.y + frame.height for frame in frames] + [0.0])
     routes = [_forward(graph, edge, [boxes[key] for key in chains[edge]], leads) for edge in forward]
     routes += _backward(graph, backward, boxes, bottom + GAP / 2)
-    width = max((box.x + box.width for box in boxes.values()), default=0.0)
+    width = max([box.x + box.width for box in boxes.values()] + [frame.x + frame.width for frame in frames] + [0.0])
     xs = [point[0] for route in routes for point in route.points]
     height = max([bottom, *(point[1] for route in routes for point in route.points)])
-    return Layout([box for box in boxes.values() if box.node], routes, max([width, *xs]), height)
+    return Layout([box for box in boxes.values() if box.node], routes, max([width, *xs]), height, frames)
 
 
 def find_layers(graph: Graph) -> dict[str, int]:
@@ -149,21 +168,22 @@ def _reaches(before: Mapping[str, set[str]], end: str, start: str) -> bool:
     return False
 
 
-def _box(graph: Graph, name: str, layer: int) -> Box:
+def _box(graph: Graph, name: str, layer: int, copies: int) -> Box:
     node = graph.nodes[name]
     ports = node.type.ports.values()
     ins = [port.name for port in ports if not port.sends]
     outs = [port.name for port in ports if port.sends]
     rows = max(len(ins), len(outs))
     beside = max((len(each) for each in ins), default=0) + max((len(each) for each in outs), default=0)
-    badge = 5 if node.replicas > 1 else 0
+    badge = (5 if node.replicas > 1 else 0) + (9 if copies > 1 else 0)
     letters = max(len(name) * 1.25 + badge, len(short_type(node.type.name)) * 0.93, beside + 3)
-    return Box(name, name, layer, max(116.0, letters * CHARACTER + 26), HEAD + ROW * rows + 8, ins=ins, outs=outs)
+    width, height = max(116.0, letters * CHARACTER + 26), HEAD + ROW * rows + 8
+    return Box(name, name, layer, width, height, ins=ins, outs=outs, band=frames_of(name))
 
 
 def short_type(name: str) -> str:
-    """A node type's name without the package that most are in."""
-    return name.removeprefix("nodes.")
+    """A node type's name without the package that most are in, or the folder that its file is in."""
+    return name.rpartition("/")[2].removeprefix("nodes.")
 
 
 def _chain(edge: Edge, layers: Mapping[str, int], boxes: dict[str, Box]) -> list[str]:
@@ -172,13 +192,13 @@ def _chain(edge: Edge, layers: Mapping[str, int], boxes: dict[str, Box]) -> list
     chain = [begin]
     for layer in range(layers[begin] + 1, layers[end]):
         key = f"{edge}/{layer}"
-        boxes[key] = Box(key, "", layer, 0.0, FREE)
+        boxes[key] = Box(key, "", layer, 0.0, FREE, band=shared(frames_of(begin), frames_of(end)))
         chain.append(key)
     return [*chain, end]
 
 
-def _order(columns: list[list[str]], links: Sequence[tuple[str, str]]) -> None:
-    """Sort each column by where its neighbours in the next one stand, to and fro."""
+def _order(columns: list[list[str]], links: Sequence[tuple[str, str]], boxes: Mapping[str, Box]) -> None:
+    """Sort each column by band, and within it by where its neighbours in the next one stand, to and fro."""
     before: dict[str, list[str]] = {}
     after: dict[str, list[str]] = {}
     for a, b in links:
@@ -192,7 +212,7 @@ def _order(columns: list[list[str]], links: Sequence[tuple[str, str]]) -> None:
                 key: sum(place[each] for each in near) / len(near) if (near := beside.get(key)) else place[key]
                 for key in column
             }
-            column.sort(key=wish.__getitem__)
+            column.sort(key=lambda key: (boxes[key].band, wish[key]))
 
 
 def _leads(graph: Graph, forward: Sequence[Edge], layers: Mapping[str, int]) -> dict[int, float]:
@@ -220,6 +240,21 @@ def _set_x(
 
 
 def _set_y(columns: list[list[str]], boxes: dict[str, Box], links: Sequence[tuple[str, str]]) -> None:
+    """Rows, band by band from the top."""
+    bottom, before = 0.0, Band()
+    for at, band in enumerate(sorted({box.band for box in boxes.values()})):
+        mine = [[key for key in column if boxes[key].band == band] for column in columns]
+        inside = {key for column in mine for key in column}
+        _set_y_of(mine, boxes, [(a, b) for a, b in links if a in inside and b in inside])
+        around = len(shared(before, band))
+        closed, opened = len(before) - around, len(band) - around
+        top = bottom + (GAP if at else 0.0) + closed * FRAME + opened * (FRAME + FRAME_TITLE)
+        for key in inside:
+            boxes[key].y += top
+        bottom, before = max(boxes[key].y + boxes[key].height for key in inside), band
+
+
+def _set_y_of(columns: list[list[str]], boxes: dict[str, Box], links: Sequence[tuple[str, str]]) -> None:
     near: dict[str, list[str]] = {}
     for a, b in links:
         near.setdefault(a, []).append(b)
@@ -234,9 +269,26 @@ def _set_y(columns: list[list[str]], boxes: dict[str, Box], links: Sequence[tupl
                 for key in column
             }
             _stack(column, boxes, wish)
-    top = min((box.y for box in boxes.values()), default=0.0)
-    for box in boxes.values():
+    mine = [boxes[key] for column in columns for key in column]
+    top = min((box.y for box in mine), default=0.0)
+    for box in mine:
         box.y -= top
+
+
+def _frames(boxes: Mapping[str, Box]) -> list[Frame]:
+    """A frame around each included graph, the outer before the inner."""
+    frames = []
+    for band in sorted({box.band[:depth] for box in boxes.values() for depth in range(1, len(box.band) + 1)}):
+        inside = [box for box in boxes.values() if box.band[: len(band)] == band and box.node]
+        deepest = max(len(box.band) for box in inside) - len(band)
+        top = min(box.y - (len(box.band) - len(band)) * (FRAME + FRAME_TITLE) for box in inside)
+        bottom = max(box.y + box.height + (len(box.band) - len(band)) * FRAME for box in inside)
+        pad = FRAME * 0.6 * (deepest + 1)
+        left, right = min(box.x for box in inside) - pad, max(box.x + box.width for box in inside) + pad
+        frames.append(
+            Frame(band, left, top - FRAME - FRAME_TITLE, right - left, bottom - top + 2 * FRAME + FRAME_TITLE)
+        )
+    return frames
 
 
 def _stack(column: Sequence[str], boxes: Mapping[str, Box], wish: Mapping[str, float]) -> None:

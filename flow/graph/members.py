@@ -20,20 +20,24 @@ from flow.node_type import Port
 
 @dataclass(frozen=True)
 class Naming:
-    """How the names of one file become those of the whole graph. copy: of which copy, "" outside of sweeps."""
+    """How the names of one file become those of the whole graph.
+
+    copy: of which copy, "" outside of sweeps. around: the file that includes this one, and the table that does.
+    """
 
     prefix: str = ""
     copy: str = ""
+    around: tuple[str, str] = ("", "")
 
     def full(self, name: str, copy: str = "") -> str:
         labels = ",".join(label for label in (self.copy, copy) if label)
         path = f"{self.prefix}.{name}" if self.prefix else name
         return f"{path}{COPY}{labels}" if labels else path
 
-    def within(self, name: str, copy: str) -> Naming:
-        """Of a graph that this one includes as `name`."""
+    def within(self, name: str, copy: str, file: str) -> Naming:
+        """Of a graph that this one, in `file`, includes as `name`."""
         labels = ",".join(label for label in (self.copy, copy) if label)
-        return Naming(f"{self.prefix}.{name}" if self.prefix else name, labels)
+        return Naming(f"{self.prefix}.{name}" if self.prefix else name, labels, (file, f"nodes.{name}"))
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,17 @@ Members = Mapping[str, Member]
 
 @dataclass(frozen=True)
 class Home:
-    """Where something of the whole graph is written: problems of that file, and how it is called there."""
+    """Where something of the whole graph is written: problems of that file, and how it is called there.
+
+    params: of a node's settings, those that are params of its file, by setting. around: as in Naming.
+    """
 
     problems: Problems
     table: str = ""
     sender: str = ""
     receiver: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
+    around: tuple[str, str] = ("", "")
 
 
 @dataclass

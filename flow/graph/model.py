@@ -26,6 +26,11 @@ MAIN_WORKER = "main"
 COPY = "@"
 
 
+def without_copy(name: str) -> str:
+    """A node's name as its file writes it: "learner" of "learner@trust=0.3"."""
+    return name.partition(COPY)[0]
+
+
 @dataclass(frozen=True)
 class End:
     """A port of a node."""

@@ -22,6 +22,7 @@ class Problems:
         self.found: list[str] = [] if found is None else found
         self.files: Mapping[str, str] = {}
         self.wrong_tables: set[str] = set()
+        self.told = 0  # also what was told before in the same words
 
     def within(self, file: str, note: str) -> Problems:
         """For a file that this one includes."""
@@ -51,6 +52,7 @@ class Problems:
 
     def _note(self, table: str, text: str) -> None:
         self.wrong_tables.add(table)
+        self.told += 1
         first, newline, more = text.partition("\n")
         text = f"{first} ({self.note}){newline}{more}" if self.note else text
         if text not in self.found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,21 @@ from flow.node_type import NodeType
 from flow.setting import GRAPH_KEYS, Setting
 
 
-def read_node(name: str, table: str, value: dict[str, Any], folder: Path, problems: Problems) -> GraphNode | None:
+def read_node(
+    name: str, table: str, value: dict[str, Any], folder_of: Callable[[str], Path], problems: Problems
+) -> GraphNode | None:
     """A node, None where its type is not known.
 
     Args:
       name: in the whole graph.
       table: its place in the file.
-      folder: what a node type's file is relative to.
+      folder_of: what a path that a key of the table says is relative to.
     """
-    found = _type(table, value, folder, problems)
+    found = _type(table, value, folder_of("run"), problems)
     if found is None:
         return None
     replicas = _replicas(table, value.get("replicas", 1), problems)
-    return GraphNode(name, found, replicas, _settings(table, found, value, problems))
+    return GraphNode(name, found, replicas, _settings(table, found, value, folder_of, problems))
 
 
 def _type(table: str, value: dict[str, Any], folder: Path, problems: Problems) -> NodeType[Any] | None:
@@ -57,7 +60,9 @@ def _replicas(table: str, value: Any, problems: Problems) -> int:
     return value
 
 
-def _settings(table: str, found: NodeType[Any], value: dict[str, Any], problems: Problems) -> dict[str, Any]:
+def _settings(
+    table: str, found: NodeType[Any], value: dict[str, Any], folder_of: Callable[[str], Path], problems: Problems
+) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for key in value:
         if key not in found.settings and key not in GRAPH_KEYS:
@@ -70,7 +75,7 @@ def _settings(table: str, found: NodeType[Any], value: dict[str, Any], problems:
             continue
         if name in value:
             try:
-                settings[name] = setting.accept(value[name])
+                settings[name] = setting.accept(value[name], folder_of(name))
             except SettingError as error:
                 problems.add(table, name, f"{error}{_doc(setting)}")
         elif setting.required:

@@ -22,6 +22,8 @@ EXTRAS = {
     "ale_py": "atari",
     "gymnasium": "gymnasium",
     "sklearn": "digits",
+    "pettingzoo": "pettingzoo",
+    "PIL": "image",
     "tensorboardX": "report",
     "matplotlib": "report",
 }
@@ -52,6 +54,32 @@ def find_type(name: str, folder: Path = Path()) -> NodeType[Any]:
     if inspect.iscoroutinefunction(found):
         raise NodeTypeError(f"{function} in {module_name} is not a node type; put @node above it")
     raise NodeTypeError(f"{module_name} has no node type '{function}'{nearest(function, types_in(module))}")
+
+
+def find_function(name: str, what: str = "function") -> Any:
+    """What "module:name" or "file.py:name" names: a function or class that is no node type.
+
+    Args:
+      what: how a message calls it.
+
+    Raises:
+      NodeTypeError: there is none; the text holds the whole name, and offers the nearest.
+    """
+    module_name, _, attribute = name.rpartition(":")
+    if not module_name or not attribute:
+        raise NodeTypeError(f'{name!r} names no {what}; write "module:{what}", or "file.py:{what}" for a file')
+    if node_files.is_file(module_name) and not Path(module_name).is_file():
+        raise NodeTypeError(f"{name!r}: there is no file '{module_name}'{near_file(Path(module_name))}")
+    try:
+        module = _module(module_name)
+    except NodeTypeError as error:
+        raise NodeTypeError(f"{name!r}: {error}") from error
+    found = getattr(module, attribute, None)
+    if not callable(found) or isinstance(found, NodeType):
+        own = [key for key, value in vars(module).items() if callable(value) and not isinstance(value, NodeType)]
+        is_node = f"; {attribute} is a node type, which a graph runs by itself" if isinstance(found, NodeType) else ""
+        raise NodeTypeError(f"{name!r}: {module_name} has no {what} '{attribute}'{nearest(attribute, own)}{is_node}")
+    return found
 
 
 def types_in(module: Any) -> dict[str, NodeType[Any]]:

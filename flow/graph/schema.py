@@ -19,6 +19,9 @@ Schema = dict[str, Any]
 
 _NAME = r"^[A-Za-z_]\w*$"
 _END = r"^[A-Za-z_]\w*\.[A-Za-z_]\w*$"
+# Names of whole graphs, which only files that flow wrote hold: "agent.policy", "learner@trust=0.3".
+_WHOLE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(@[\w.,=+-]+)?"
+_WHOLE_END = rf"^{_WHOLE}\.[A-Za-z_]\w*$"
 _WITH_PARAM: Schema = {
     "type": "string",
     "pattern": r"\{\w+\}",
@@ -31,16 +34,19 @@ _JSON = {"int": "integer", "float": "number", "bool": "boolean", "str": "string"
 
 def graph_schema(types: Mapping[str, NodeType[Any]]) -> Schema:
     """The schema of graph files that use these node types, each by the name that a graph writes."""
-    nodes = {"type": "object", "propertyNames": {"pattern": _NAME}}
     tables: Schema = {
         "title": {"type": "string", "description": "What a run is called."},
         "paper": {"type": "string", "description": 'The paper it stands for: "arXiv:1909.11583".'},
+        "extends": {"type": "string", "description": "A graph file; this one holds only what differs from it."},
+        "remove": _texts('What of it is taken away: ["nodes.viewer", "edges.actor.frames"].'),
         "params": {
             **_table(_PARAM, 'What --set and profiles change; a text elsewhere asks for one as "{name}".'),
             "propertyNames": {"pattern": _NAME},
         },
-        "nodes": {**nodes, "additionalProperties": _node(types), "description": "Each a named use of a node type."},
-        "edges": _edges(),
+        "nodes": {**_table(_node(types), "Each a node type, or a graph file."), "propertyNames": _pattern(_WHOLE)},
+        "edges": _edges(complete=False),
+        "ports": _ports(),
+        "sweep": _table(_sweep(), "Copies of nodes, each with its own values of params, beside shared nodes."),
         "workers": _workers(),
         "until": _until(),
         "report": _report(),
@@ -54,8 +60,51 @@ def graph_schema(types: Mapping[str, NodeType[Any]]) -> Schema:
         "$schema": DIALECT,
         "title": "flow graph",
         **_closed(tables, "A graph of async nodes."),
-        "required": ["nodes", "edges"],
+        "dependentRequired": {"remove": ["extends"]},
+        "allOf": [
+            {"if": _without("extends"), "then": _complete(types)},
+            {"if": _without("resolved"), "then": _named()},
+        ],
     }
+
+
+def _without(key: str) -> Schema:
+    return {"not": {"required": [key]}}
+
+
+def _complete(types: Mapping[str, NodeType[Any]]) -> Schema:
+    """What a file must say where it extends no other."""
+    required = {
+        name: [setting.name for setting in found.settings.values() if setting.required] for name, found in types.items()
+    }
+    cases = [
+        {"if": {"properties": {"run": {"const": name}}, "required": ["run"]}, "then": {"required": settings}}
+        for name, settings in required.items()
+        if settings
+    ]
+    node = {"anyOf": [{"required": ["run"]}, {"required": ["graph"]}], **({"allOf": cases} if cases else {})}
+    sweep = {"required": ["nodes"], "anyOf": [{"required": ["grid"]}, {"required": ["list"]}]}
+    return {
+        "properties": {
+            "nodes": {"additionalProperties": node},
+            "edges": _edges(complete=True),
+            "sweep": {"additionalProperties": sweep},
+        },
+        "anyOf": [{"required": ["nodes", "edges"]}, {"required": ["nodes", "ports"]}],
+    }
+
+
+def _named() -> Schema:
+    """Names as people write them."""
+    return {"properties": {"nodes": {"propertyNames": {"pattern": _NAME}}, "edges": {"propertyNames": _pattern(_END)}}}
+
+
+def _pattern(pattern: str) -> Schema:
+    return {"pattern": pattern if pattern.startswith("^") else f"^{pattern}$"}
+
+
+def _texts(description: str) -> Schema:
+    return {"type": "array", "items": {"type": "string"}, "description": description}
 
 
 def _closed(properties: Schema, description: str) -> Schema:
@@ -86,25 +135,25 @@ def _node(types: Mapping[str, NodeType[Any]]) -> Schema:
     ]
     run: Schema = {
         "type": "string",
-        "description": 'The node type: "module:function", or a name that an installed package registers.',
+        "description": 'The node type: "module:function", "file.py:function", or a name that a package registers.',
         "examples": list(types),
     }
+    graph = {
+        "type": "string",
+        "description": "A graph file, whose open ports are this node's; other keys are its params, and profile.",
+    }
+    given = {"additionalProperties": _PARAM, "properties": {"run": False, "profile": {"type": "string"}}}
     return {
         "type": "object",
-        "properties": {"run": run},
-        "required": ["run"],
-        **({"allOf": cases} if cases else {}),
+        "properties": {"run": run, "graph": graph},
+        "allOf": [{"if": {"required": ["graph"]}, "then": given}, *cases],
     }
 
 
 def _type_schema(name: str, found: NodeType[Any]) -> Schema:
     settings = {setting.name: setting_schema(setting) for setting in found.settings.values()}
     replicas = {"type": "integer", "minimum": 1, "default": 1, "description": "How many of it there are."}
-    required = [setting.name for setting in found.settings.values() if setting.required]
-    return {
-        **_closed({"run": {"const": name}, "replicas": _or_param(replicas), **settings}, summary(found.doc)),
-        **({"required": required} if required else {}),
-    }
+    return _closed({"run": {"const": name}, "replicas": _or_param(replicas), **settings}, summary(found.doc))
 
 
 def setting_schema(setting: Setting) -> Schema:
@@ -124,8 +173,9 @@ def setting_schema(setting: Setting) -> Schema:
     return {**_or_param(value), **said}
 
 
-def _edges() -> Schema:
-    receiver = {"type": "string", "pattern": _END, "description": 'A receiving port: "replay.inserts".'}
+def _edges(*, complete: bool) -> Schema:
+    """Edges. complete: a table must say where its edge goes, which in a file that extends another stands there."""
+    receiver = {"type": "string", "pattern": _WHOLE_END, "description": 'A receiving port: "replay.inserts".'}
     several = {"anyOf": [receiver, {"type": "array", "items": receiver, "minItems": 1}]}
     whole = _or_param({"type": "integer", "minimum": 1})
     keys: Schema = {
@@ -139,17 +189,40 @@ def _edges() -> Schema:
         "feedback": {"type": "boolean", "description": "It may close a cycle; its credit must hold what goes round."},
     }
     assert tuple(sorted(keys)) == tuple(sorted(ALL_KEYS))
-    table = {**_closed(keys, "An edge with more to say."), "required": ["to"]}
-    one = {"anyOf": [receiver, table]}
+    table = {**_closed(keys, "An edge with more to say."), **({"required": ["to"]} if complete else {})}
+    one = {"anyOf": [receiver, {**table, "required": ["to"]}]}
     return {
         **_table({"anyOf": [receiver, table, {"type": "array", "items": one, "minItems": 1}]}, ""),
-        "propertyNames": {"pattern": _END},
+        "propertyNames": _pattern(_WHOLE_END),
         "description": 'Sending port = receiving port: "actor.policy" = "policy.requests".',
     }
 
 
+def _ports() -> Schema:
+    port = {"type": "string", "anyOf": [{"pattern": _WHOLE_END}, _WITH_PARAM]}
+    several = {"anyOf": [port, {"type": "array", "items": port, "minItems": 1}]}
+    text = 'What is left open for graphs that include this one: requests = "policy.requests".'
+    return {**_table(several, text), "propertyNames": {"pattern": _NAME}}
+
+
+def _sweep() -> Schema:
+    axes: Schema = {
+        **_table({"type": "array", "items": _PARAM, "minItems": 1}, "Values of each param."),
+        "minProperties": 1,
+    }
+    row: Schema = {**_table(_PARAM, "A copy's values."), "minProperties": 1}
+    keys: Schema = {
+        "nodes": {**_texts("What is copied."), "minItems": 1},
+        "grid": {**axes, "description": "Each with each: { trust = [0.1, 0.3] }."},
+        "list": {"type": "array", "items": row, "minItems": 1, "description": "A table a copy: [{ trust = 0.1 }]."},
+        "per_copy": {"type": "boolean", "default": False, "description": "Each copy has workers of its own."},
+    }
+    closed = _closed(keys, "Copies of nodes over a grid or a list of params.")
+    return {**closed, "not": {"required": ["grid", "list"]}}
+
+
 def _workers() -> Schema:
-    hosted = {"type": "string", "pattern": r"^(\w+(\[\d+\])?|.*\{\w+\}.*)$"}
+    hosted = {"type": "string", "pattern": rf"^({_WHOLE}(\[\d+\])?|.*\{{\w+\}}.*)$"}
     lists = {"type": "array", "items": hosted, "minItems": 1}
     return _table(lists, 'The nodes that share a process: play = ["actor[0]", "policy"].')
 
@@ -172,6 +245,7 @@ def _profile() -> Schema:
     changes: Schema = {
         "params": _table(_PARAM, "Values of params."),
         "nodes": _table(settings, "Changes of nodes, key by key."),
+        "sweep": _table(_sweep(), "Changes of sweeps, key by key."),
         "workers": _workers(),
         "until": _until(),
     }

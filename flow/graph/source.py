@@ -77,6 +77,9 @@ def resolve(path: Path, tables: Tables, problems: Problems, extending: tuple[Pat
         circle = ", which extends ".join(f"'{each}'" for each in (*chain, base_path))
         problems.add("", "extends", f"a file cannot stand on itself: {circle}")
         return None
+    if not base_path.is_file():
+        problems.add("", "extends", f"there is no file '{base_path}'{near_file(base_path)}")
+        return None
     below = problems.within(str(base_path), "")
     base_tables = parse(base_path, below)
     base = None if base_tables is None else resolve(base_path, base_tables, below, chain)

@@ -115,9 +115,9 @@ def _copies(name: str, values: list[Params], params: Params, problems: Problems)
     place = f"sweep.{name}"
     copies: dict[str, Copy] = {}
     for row in values:
-        before = len(problems.found)
+        before = problems.told
         chosen = override(params, row, place, problems)
-        if len(problems.found) > before:
+        if problems.told > before:
             continue
         label = ",".join(f"{param}={_short(chosen[param])}" for param in row)
         if len(label.encode()) > LABEL_MAX:

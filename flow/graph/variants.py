@@ -42,7 +42,7 @@ def _check_profile(name: str, changes: Any, raw: Tables, problems: Problems) -> 
     if not isinstance(changes, dict):
         problems.add("profiles", name, f"expected a table, found {described(changes)}; write [{table}.params]")
         return False
-    before = len(problems.found)
+    before = problems.told
     for key, value in changes.items():
         if key not in PROFILE_TABLES:
             problems.unknown(table, key, f"a profile has no '{key}'", key, PROFILE_TABLES)
@@ -55,7 +55,7 @@ def _check_profile(name: str, changes: Any, raw: Tables, problems: Problems) -> 
                 problems.unknown(f"{table}.{key}", entry, f"there is no {what} '{entry}'", entry, known)
             elif not isinstance(value, dict):
                 problems.add(f"{table}.{key}", entry, f"expected a table, found {described(value)}")
-    return len(problems.found) == before
+    return problems.told == before
 
 
 def check_use(source: Source, params: Params, problems: Problems) -> None:
@@ -64,7 +64,7 @@ def check_use(source: Source, params: Params, problems: Problems) -> None:
     for name in params:
         if name not in used and re.fullmatch(NAME, name):
             inherited = problems.file_of(f"params.{name}") != problems.file
-            mend = f'remove = ["params.{name}"] in {problems.file}' if inherited else "or remove it"
+            mend = f'or add "params.{name}" to remove in {problems.file}' if inherited else "or remove it"
             problems.add("params", name, f'is used nowhere; write "{{{name}}}" where its value belongs, {mend}')
 
 

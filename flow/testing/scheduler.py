@@ -34,9 +34,24 @@ def scheduler_random() -> Random:
     return found
 
 
+def take_turns_alike() -> None:
+    """Let tasks that are ready at once be ordered by age before they are shuffled: else memory addresses decide.
+
+    Raises:
+      RuntimeError: this version of trio has that switch elsewhere, so that a seed would not fix a run.
+    """
+    switch = "_ALLOW_DETERMINISTIC_SCHEDULING"
+    if not hasattr(trio._core._run, switch):
+        raise RuntimeError(
+            f"trio {trio.__version__} has no trio._core._run.{switch}; find it and mend flow/testing/scheduler.py"
+        )
+    setattr(trio._core._run, switch, True)
+
+
 def run(test: Callable[[], Awaitable[R]], *, seed: int = 0, real_time: bool = False) -> R:
     """Run an async test to its end; with the same seed its tasks take the same turns."""
     scheduler_random().seed(seed)
+    take_turns_alike()
     clock = None if real_time else trio.testing.MockClock(autojump_threshold=0)
     return trio.run(test, clock=clock)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flow.errors import MissingError
-from flow.progress import Curve, CurvePoint
+from flow.progress import COPY, Curve, CurvePoint
 from flow.view.numbers import short
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def draw_curve(curve: Curve, path: Path, title: str = "", copies: Sequence[Curve
     figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    several = [(one.name.partition("@")[2], _finite(one)) for one in copies]
+    several = [(one.name.rpartition(COPY)[2], _finite(one)) for one in copies]
     drawn = [(label, those) for label, those in several if len(those) > 1]
     for at, (label, those) in enumerate(drawn or [(f"{curve.name}, smoothed", points)]):
         _line(axes, those, f"C{at}", label, alone=not drawn)

@@ -16,7 +16,7 @@ def plain_line(progress: Progress) -> str:
     """`frames 120,000 (5,900/s)  episodes 41  episode_return -20.3  updates 310 (4.1/s)  left 3 min`."""
     parts = []
     for name in progress.shown:
-        if "@" in name:
+        if progress.parted(name)[1]:
             continue  # a copy of a sweep is told beside what all have
         if name in progress.counters:
             counter = progress.counters[name]
@@ -34,8 +34,8 @@ def plain_line(progress: Progress) -> str:
 
 def _copies(progress: Progress, name: str) -> str:
     """What each copy of a sweep says of a series."""
-    found = {full.partition("@")[2]: one.mean for full, one in progress.series.items() if full.startswith(f"{name}@")}
-    said = [f"{copy} {real(mean)}" for copy, mean in sorted(found.items()) if mean is not None]
+    found = [(copy, progress.series[full].mean) for copy, full in progress.of_copies(name) if full in progress.series]
+    said = [f"{copy} {real(mean)}" for copy, mean in found if mean is not None]
     return f" ({', '.join(said)})" if said else ""
 
 

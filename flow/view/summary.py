@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flow.inspect.touched import touched_text, touches
 from flow.progress import Progress
 from flow.run_directory import RunDirectory
 from flow.view.numbers import clean, duration, rate, real, whole
@@ -31,6 +32,9 @@ def summary(progress: Progress, run: RunDirectory, outcome: str, cause: str = ""
     restarts = [f"{node.name} {node.restarts}" for node in progress.nodes if node.restarts]
     if restarts:
         lines.append(f"  restarts: {', '.join(restarts)}")
+    by_hand = touches(run)
+    if by_hand:
+        lines.append(f"  {touched_text(len(by_hand))} while it ran, last: {by_hand[-1].node} {by_hand[-1].text}")
     lines += ["", f"  {run.path}"]
     for name, what in HOLDS:
         path = run.path / name

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from flow.progress import CurvePoint, NewValue, Progress
+from flow.progress import COPY, CurvePoint, NewValue, Progress
 
 EVERY_S = 2.0
 FILE = "metrics.jsonl"
@@ -109,10 +109,10 @@ class MetricsWriter:
         scalars |= {f"rate/{name}": one.rate for name, one in progress.counters.items()}
         scalars |= {f"total/{name}": float(one.total) for name, one in progress.counters.items()}
         for full, value in scalars.items():
-            name, _, copy = full.partition("@")
+            name, copy = progress.parted(full)
             if copy not in self._events:
                 self._events[copy] = self._open_events(self._folder / copy)
-            own = progress.counters.get(f"{progress.x_name}@{copy}") if copy else None
+            own = progress.counters.get(f"{progress.x_name}{COPY}{copy}") if copy else None
             x = progress.x if own is None else own.total
             self._events[copy].add_scalar(name, value, global_step=int(x), walltime=progress.now)
 

@@ -172,16 +172,19 @@ def _metrics(progress: Progress, width: int, most: int) -> Table:
 
     names, most = list(progress.shown), max(most, 2)
     if len(names) > most and progress.curve is not None:  # of copies only how well each does
-        names = [name for name in names if "@" not in name or name.startswith(f"{progress.curve.name}@")]
-    # a copy of a sweep below what all of them have
-    rows = [
-        (clean("  @" + name.partition("@")[2] if "@" in name else name), *_metric(progress, name)) for name in names
-    ]
+        names = [
+            name for name in names if progress.parted(name)[1] == "" or progress.parted(name)[0] == progress.curve.name
+        ]
+    rows = [(clean(_label(progress, name)), *_metric(progress, name)) for name in names]
     hidden = len(rows) - most + 1 if len(rows) > most else 0
     rows = rows[: len(rows) - hidden]
     value_width = max((len(value) for _, value, _ in rows), default=0)
     last = f"and {hidden} more" if hidden else ""
-    name_width = min(max([len(last), *(cell_len(name) for name, _, _ in rows)]), 24, width - value_width - 4)
+    name_width = min(
+        max([len(last), *(cell_len(name) for name, _, _ in rows)]),
+        46 if progress.copies else 24,
+        width - value_width - 4,
+    )
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=max(name_width, 1), style="cyan", no_wrap=True)
     table.add_column(width=value_width, justify="right", no_wrap=True, style="bold")
@@ -192,6 +195,12 @@ def _metrics(progress: Progress, width: int, most: int) -> Table:
     if hidden:
         table.add_row(Text(last, "dim"))
     return table
+
+
+def _label(progress: Progress, name: str) -> str:
+    """A metric's name; a copy of a sweep stands below what all of them have."""
+    copy = progress.parted(name)[1]
+    return f"  {copy}" if copy else name
 
 
 def _metric(progress: Progress, name: str) -> tuple[str, Text]:

@@ -14,7 +14,6 @@ Rewards are passed on unclipped.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,9 +74,10 @@ async def actor(
         "reward_clipping": False,
         "use_fire_reset": True,
     }
-    # Streams must be new in every start of a run directory, and in time order for whoever reads the store: actors of
-    # several nodes, copies of a sweep for instance, may share one.
-    stream = time.time_ns() // 1_000_000 << 20 | context.number % (1 << 10) * LANES_MAX
+    # Streams must be new in every start of a run directory, and later starts have later ones for whoever reads the
+    # store: actors of several nodes, copies of a sweep for instance, may share one. A clock would give new ones too,
+    # and another run of the same seed.
+    stream = context.incarnation << 20 | context.number % (1 << 10) * LANES_MAX
     async with trio.open_nursery() as nursery:
         for number in range(GROUPS):
             size = lanes // GROUPS

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ import numpy as np
 
 from flow import Array, Names
 from flow.errors import MissingError, SettingError
+from flow.setting import named_values
 
 if TYPE_CHECKING:
     import gymnasium
@@ -78,7 +78,7 @@ class Lanes:
     ) -> None:
         self.name = environment
         self._float32 = float32
-        given = parsed_options(options)
+        given = named_values(options, "options")
         self._env: Any = _native(environment, size, given) if vector else _lane_by_lane(environment, size, given)
         mode = self._env.metadata["autoreset_mode"]
         self._mode: str = mode.name
@@ -155,27 +155,6 @@ def _with_last(seen: Array, over: Array, final: Any) -> Array:
     for lane in np.flatnonzero(over):
         followed[lane] = final[lane]
     return followed
-
-
-def parsed_options(options: list[str]) -> dict[str, Any]:
-    """What each "name=value" says, the value as TOML writes it.
-
-    Raises:
-      SettingError: one says nothing.
-    """
-    found: dict[str, Any] = {}
-    for option in options:
-        name, equals, value = option.partition("=")
-        if not equals:
-            raise SettingError(f'options: {option!r} has no value; write "{option}=true" for instance')
-        try:
-            found[name.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError as error:
-            raise SettingError(
-                f'options: {option!r} is not understood; write "name=value", a text in quotes, as in '
-                '"is_slippery=false" or "map_name=\'8x8\'"'
-            ) from error
-    return found
 
 
 def _lane_by_lane(environment: str, size: int, options: dict[str, Any]) -> Any:

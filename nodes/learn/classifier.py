@@ -21,8 +21,6 @@ from nodes.messages import Weights
 if TYPE_CHECKING:
     from torch import nn
 
-HIDDEN = (64,)
-
 
 class Labelled(Message):
     """Pictures, and the class of each."""
@@ -48,7 +46,7 @@ async def learner(
     *,
     inputs: Annotated[int, Range(1)],
     classes: Annotated[int, Range(2)],
-    hidden: list[int] | None = None,
+    hidden: list[int],
     learning_rate: Live[Annotated[float, Range(0, 1)]] = Live(1e-3),
     publish_every: Annotated[int, Range(1)] = 20,
     device: str = "auto",
@@ -58,12 +56,12 @@ async def learner(
     Args:
       inputs: numbers of one picture, all its dimensions together.
       classes: how many there are.
-      hidden: widths of the hidden layers; one of 64 if nothing is given.
+      hidden: widths of the hidden layers.
       learning_rate: of Adam.
       publish_every: updates from one publication to the next.
       device: "cpu", "cuda", "cuda:1" or "auto", a GPU if there is one.
     """
-    student = await compute(Student, inputs, hidden or HIDDEN, classes, device, context.seed)
+    student = await compute(Student, inputs, hidden, classes, device, context.seed)
     saved.keep("network", student.network)
     saved.keep("optimiser", student.optimiser)
     progress = saved.keep("progress", Progress())
@@ -89,7 +87,7 @@ async def evaluator(
     *,
     inputs: Annotated[int, Range(1)],
     classes: Annotated[int, Range(2)],
-    hidden: list[int] | None = None,
+    hidden: list[int],
     device: str = "auto",
 ) -> None:
     """Take in all that was held out; then say how much of it the newest weights get right, until none are newer.
@@ -106,7 +104,7 @@ async def evaluator(
         return
     images = np.concatenate([part.image for part in parts])
     labels = np.concatenate([part.label for part in parts])
-    judge = await compute(Judge, images, labels, inputs, hidden or HIDDEN, classes, device)
+    judge = await compute(Judge, images, labels, inputs, hidden, classes, device)
     version = -1
     while True:
         try:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from flow import Context, In, Live, Publish, Range, Saved, compute, node
+from flow import Context, In, Live, Promises, Publish, Range, Saved, compute, node
 from flow.errors import SettingError
 from nodes.atari_games import GAMES, action_count
 from nodes.learn.mixing import Pile, joined
@@ -43,7 +43,7 @@ class Recipe:
     gradient_norm_max: float
 
 
-@node(needs=("torch", "ale_py"))
+@node(needs=("torch", "ale_py"), promises=Promises(given="tests.given:laser_learner", seeded=True))
 async def learner(
     online: In[Trajectories],
     replayed: In[Trajectories],

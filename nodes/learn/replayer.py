@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import trio
 
-from flow import Array, Context, In, Latest, Out, compute, node
+from flow import Array, Context, In, Latest, Out, Promises, compute, node
 from flow.errors import SettingError
 from nodes.atari_games import GAMES, action_count
 from nodes.messages import Trajectories, Weights
@@ -20,7 +20,7 @@ from nodes.messages import Trajectories, Weights
 CONTEXT = 3  # frames before an observation's own
 
 
-@node(needs=("torch", "ale_py"))
+@node(needs=("torch", "ale_py"), promises=Promises(given="tests.given:atari_replayer"))
 async def replayer(
     stored: In[Trajectories],
     weights: Latest[Weights],

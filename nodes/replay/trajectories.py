@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import trio
 
-from flow import Array, Context, In, Out, Range, compute, node
+from flow import Array, Context, In, Out, Promises, Range, compute, node
 from flow.errors import SettingError
 from nodes.messages import Trajectories
 from nodes.replay.episodes import EpisodeReader
@@ -25,7 +25,7 @@ SYNC_S = 1.0
 STEP_COLUMNS = ("actions", "rewards", "terminated", "logits", "versions")
 
 
-@node
+@node(promises=Promises(given="tests.given:atari_replay", seeded=True))
 async def replay(
     inserts: In[Trajectories],
     samples: Out[Trajectories],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import trio
 
-from flow import Array, Context, Latest, Range, Serve, compute, node
+from flow import Array, Context, Latest, Promises, Range, Serve, compute, node
 from nodes.atari_games import GAMES, action_count
 from nodes.messages import Actions, Observations, Weights
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@node(needs=("torch", "ale_py"))
+@node(needs=("torch", "ale_py"), promises=Promises(given="tests.given:atari_policy", drawn=("actions",)))
 async def policy(
     requests: Serve[Observations, Actions],
     weights: Latest[Weights],

@@ -12,13 +12,14 @@ from typing import Any
 import trio
 
 from flow.assembly import Assembly
+from flow.carrier.peer import SocketWay
 from flow.carrier.zeromq import Hub
 from flow.node_type import NodeType
 from flow.plan import Plan, make_plan
 from flow.ports import NeverResting
 from flow.tally import Tally
 
-CARRIERS = ("memory", "zeromq")
+CARRIERS = ("memory", "zeromq", "shared")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def plan_of(nodes, edges, places=None):
 class Run:
     """What a test holds: the ports of every node, and each worker's desk and hub."""
 
+    carrier: str
     plan: Plan
     nodes: dict[str, Node]
     directory: Path
@@ -104,7 +106,7 @@ class Run:
         """Start a worker, or start it again under a new epoch."""
         types = {name: node.type for name, node in self.nodes.items()}
         settings = {name: node.settings for name, node in self.nodes.items()}
-        hub = Hub(worker, epoch, self.warnings.append)
+        hub = Hub(worker, epoch, self.warnings.append, through_memory=self.carrier == "shared")
         desk = Desk(self.plan, worker, hub, types, settings, {})
         desk.build()
         self.hubs[worker], self.desks[worker] = hub, desk
@@ -132,9 +134,9 @@ class Run:
 def _drop(hub: Hub) -> None:
     """Close a hub as a kill does: nothing more is sent."""
     for peer in hub.peers.values():
-        if peer._socket is not None:
-            peer._socket.close(linger=0)
-            peer._socket = None
+        if isinstance(peer._way, SocketWay):
+            peer._way.socket.close(linger=0)
+            peer._way = None
     hub.close()
 
 
@@ -149,13 +151,13 @@ async def joined(carrier, nodes, edges):
     """The nodes' ports, joined by a carrier."""
     by_name = {node.name: node for node in nodes}
     places = None
-    if carrier == "zeromq":
+    if carrier != "memory":
         places = {name: [(name, replica) for replica in range(node.replicas)] for name, node in by_name.items()}
     plan = plan_of(nodes, edges, places)
     directory = Path(tempfile.mkdtemp(prefix="flow"))
     try:
         async with trio.open_nursery() as nursery:
-            run = Run(plan, by_name, directory, nursery)
+            run = Run(carrier, plan, by_name, directory, nursery)
             for worker in plan.workers:
                 run.start(worker.name)
             yield run

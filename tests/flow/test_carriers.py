@@ -1,4 +1,4 @@
-"""What an edge means does not depend on what carries it: one suite, over memory and over ZeroMQ."""
+"""What an edge means does not depend on what carries it: one suite: in a worker, over ZeroMQ, by memory."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ async def reader(best: Latest[Tick]) -> None: ...
 
 
 def over_each_carrier(test):
-    """Run an async test(carrier, **drawn): in memory on a jumping clock, over ZeroMQ on the wall's."""
+    """Run an async test(carrier, **drawn): inside a worker on a jumping clock, else on the wall's."""
 
     @pytest.mark.parametrize("carrier", CARRIERS)
     @functools.wraps(test)
     def both(carrier, **drawn):
         limited = functools.partial(_within, 20, functools.partial(test, carrier, **drawn))
-        run(limited, seed=drawn_seed() if drawn else 0, real_time=carrier == "zeromq")
+        run(limited, seed=drawn_seed() if drawn else 0, real_time=carrier != "memory")
 
     return both
 
@@ -338,11 +338,12 @@ async def test_a_failed_server_is_asked_again_where_that_does_no_harm(carrier):
 
 @settings(max_examples=5)
 @given(bursts=st.lists(st.tuples(st.integers(1, 60), st.sampled_from([0, 0.0005, 0.002])), min_size=1, max_size=6))
-async def test_bursts_in_both_directions_never_hang(bursts):
+@pytest.mark.parametrize("carrier", ["zeromq", "shared"])
+async def test_bursts_in_both_directions_never_hang(carrier, bursts):
     nodes = [Node("a", source), Node("b", sink), Node("c", source), Node("d", sink)]
     edges = [Edge("a.out", "b.into", "share", 16), Edge("c.blocks", "d.blocks", "share", 4)]
     with trio.fail_after(20):
-        async with joined("zeromq", nodes, edges) as run_, trio.open_nursery() as nursery:
+        async with joined(carrier, nodes, edges) as run_, trio.open_nursery() as nursery:
             a, c, got = run_.ports("a").out, run_.ports("c").blocks, [0, 0]
 
             async def produce(port, make):

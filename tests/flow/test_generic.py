@@ -172,3 +172,31 @@ def test_the_same_fields_make_the_same_type():
     fields = (Field("x", "array", "", DTYPES, (Dim("rows", 0),), True),)
     assert derived("Any", fields) is derived("Any", fields)
     assert derived("Any", fields).fields == fields
+
+
+def _sides(settings: Mapping[str, Any], known: Mapping[str, type[Message]]) -> Mapping[str, type[Message]]:
+    if "M" not in known or "N" not in known:
+        return {}
+    fields = [(side, field) for side in "MN" for field in known[side].fields]
+    return {"P": derived("Sides", tuple(Field(side, f.kind, f.doc, f.dtypes, f.dims) for side, f in fields))}
+
+
+P = TypeVar("P", bound=Message)
+
+
+@node(binds=_sides)
+async def sides(left: In[M], right: In[N], both: Out[P]) -> None: ...
+
+
+@given(left=st.integers(1, 5), right=st.integers(1, 5))
+def test_a_name_that_means_two_sizes_means_each_on_its_own_side(left, right):
+    found = solved(
+        {"a": source, "b": source, "sides": sides, "relay": relay},
+        "a.frames sides.left",
+        "b.frames sides.right",
+        "sides.both relay.items",
+        a={"lanes": left},
+        b={"lanes": right},
+    )
+    both = found.types["relay"].ports["items"].messages[0]
+    assert [str(field) for field in both.fields] == [f"uint8 ({left}, 4)", f"uint8 ({right}, 4)"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from pathlib import Path
 
 import pytest
 import trio
@@ -138,3 +139,17 @@ async def test_a_node_given_up_ends_its_ends_and_leaves_no_half_done_state(hoste
     assert [tick async for tick in into] == []
     assert await host.take_state() is None
     assert host.ended
+
+
+def test_a_kill_while_a_start_is_counted_leaves_the_count_before(hosted, monkeypatch):
+    host, _, _ = hosted
+    assert [host._starts_before(), host._starts_before()] == [0, 1]
+
+    def killed(self, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            host._starts_before()
+    assert host._starts_before() == 2

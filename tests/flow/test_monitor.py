@@ -146,3 +146,39 @@ def test_curves_of_earlier_starts_come_first_and_are_not_counted_twice(tmp_path)
     again = Monitor(tmp_path, started=0.0)
     again.restore({"reward": list(first.points("reward"))}, until=4e9)
     assert len(again.poll().curve.points) == 1
+
+
+def test_what_copies_of_a_sweep_say_is_kept_for_all_and_for_each(tmp_path):
+    learners = {"learner@rate=0.1": 30, "learner@rate=0.2": 10, "shared": 5}
+    pages = {name: page(tmp_path, node=name) for name in learners}
+    for name, one in pages.items():
+        one.counter("frames").add(learners[name])
+        one.gauge("lag").set(learners[name])
+        one.series("recall@5").append(learners[name])  # no copy, whatever it looks like
+    pages["shared"].gauge("fill").set(0.5)
+    monitor = Monitor(tmp_path, until={"frames": 100}, curve="recall@5")
+    progress = monitor.poll()
+    assert progress.copies == ("rate=0.1", "rate=0.2")
+    assert {name: one.total for name, one in progress.counters.items()} == {
+        "frames": 45, "frames@rate=0.1": 30, "frames@rate=0.2": 10
+    }  # fmt: skip
+    assert progress.gauges["lag@rate=0.2"].value == 10
+    assert progress.shown == (
+        "frames", "frames@rate=0.1", "frames@rate=0.2", "lag", "lag@rate=0.1", "lag@rate=0.2",
+        "fill", "recall@5", "recall@5@rate=0.1", "recall@5@rate=0.2",
+    )  # fmt: skip
+    assert [progress.parted(name) for name in progress.shown[-3:]] == [
+        ("recall@5", ""), ("recall@5", "rate=0.1"), ("recall@5", "rate=0.2")
+    ]  # fmt: skip
+    assert (progress.curve.name, [curve.name for curve in progress.copy_curves]) == (
+        "recall@5", ["recall@5@rate=0.1", "recall@5@rate=0.2"]
+    )  # fmt: skip
+    # each over what that copy has done
+    assert all(0 < curve.points[0].x <= done for curve, done in zip(progress.copy_curves, (30, 10), strict=True))
+
+
+def test_what_is_shown_by_name_has_its_copies_below_it(tmp_path):
+    for copy in ("a=1", "a=2"):
+        page(tmp_path, node=f"actor@{copy}").counter("frames").add(1)
+        page(tmp_path, node=f"actor@{copy}").counter("hidden").add(1)
+    assert Monitor(tmp_path, ["frames"]).poll().shown == ("frames", "frames@a=1", "frames@a=2")

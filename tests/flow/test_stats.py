@@ -155,10 +155,10 @@ def test_wrong_use_of_names_says_what_to_do(tmp_path):
         page.gauge("x")
     with pytest.raises(RunError, match="1 to 248 bytes"):
         page.counter("x" * 249)
-    with pytest.raises(RunError, match=r"no room for series .* holds 256 names and 20 series"):
+    with pytest.raises(RunError, match=r"no room for series .* holds 1024 names and 21 series"):
         [page.series(f"s{number}") for number in range(100)]
     with pytest.raises(RunError, match="no room for counter"):
-        [page.counter(f"c{number}") for number in range(400)]
+        [page.counter(f"c{number}") for number in range(1100)]
 
 
 @given(raw=st.binary(max_size=64))

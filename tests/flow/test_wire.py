@@ -16,7 +16,8 @@ from flow import Array, Message, Tensor
 from flow.errors import MessageError, WireError
 from flow.message import check
 from flow.testing import messages
-from flow.wire import CARRIES_MESSAGE, HEADER_MAX, INLINE_MAX, Kind, Schema, decode, encode
+from flow.wire import HEADER_MAX, INLINE_MAX, Kind, Schema, decode, encode
+from flow.wire_layout import CARRIES_MESSAGE
 from tests.flow.sample_messages import Block, Everything, same
 
 counts = st.integers(0, (1 << 63) - 1)
@@ -44,10 +45,12 @@ def schema(message, **sizes):
     return lambda kind, link: Schema(message, sizes)
 
 
-def framed(header, body=b"", *frames):
-    raw = msgpack.packb(header) if not isinstance(header, bytes) else header
-    raw += b"\0" * (-(len(raw) + 4) % 8)
-    return [struct.pack("<I", len(raw)) + raw + body, *frames]
+def framed(fields=(), body=b"", *frames, values=(), version=2, kind=0, numbers=(0, 0, 0, 0)):
+    """Frames whose prefix is in order unless it is said otherwise; fields and values may be bytes."""
+    fields = fields if isinstance(fields, bytes) else msgpack.packb(fields)
+    values = values if isinstance(values, bytes) else msgpack.packb(values)
+    raw = struct.pack("<BB2xII4xQQQQ", version, kind % 256, len(fields), len(values), *numbers) + fields + values
+    return [raw + bytes(-len(raw) % 8) + body, *frames]
 
 
 @given(
@@ -145,7 +148,7 @@ fields = st.lists(
 
 @given(fields=fields, body=st.binary(max_size=64), kind=st.integers(-1, 9), more=st.lists(st.binary(max_size=16)))
 def test_well_formed_headers_with_wrong_contents_are_refused_or_conform(fields, body, kind, more):
-    refused_or_conforms(framed([1, kind, 0, 0, 0, 0, fields], body, *more), Exact)
+    refused_or_conforms(framed(fields, body, *more, kind=kind), Exact)
 
 
 def refused_or_conforms(frames, message):
@@ -161,41 +164,50 @@ def entry(name="data", dtype="uint8", shape=(2,), where=-1):
     return [name, dtype, list(shape), where]
 
 
-block = [["number", 1], entry()]
+block = [["number"], entry()]
 WRONG = [
     ([], "0 frames; expected 1 to 1024"),
     ([b""] * 1025, "1025 frames; expected 1 to 1024"),
-    ([b"abc"], "the first frame has 3 bytes, fewer than its length field"),
-    ([struct.pack("<I", 100) + b"abc"], "header of 100 bytes; the frame holds 7 and 65536 are allowed"),
-    ([struct.pack("<I", HEADER_MAX + 1) + bytes(HEADER_MAX + 1)], "header of 65537 bytes"),
-    (framed([2, 0, 0, 0, 0, 0, []]), "expected a header of format 1, found 2"),
-    (framed([1, 0, 0, 0]), "expected a header of 7 values, found 4"),
+    ([b"abc"], "the first frame has 3 bytes, fewer than its prefix of 48"),
+    ([framed(block)[0][:50]], "bytes; the frame holds 50 and 65536 are allowed"),
+    (framed(bytes(HEADER_MAX), values=b"1"), "header of 65536 and 1 bytes"),
+    (framed(version=3), "expected a message of format 2, found 3"),
     (framed({}), "malformed message"),
-    (framed([1, 0, -1, 0, 0, 0, []]), "a header's values are counts, found [0, -1"),
-    (framed([1, 0, True, 0, 0, 0, []]), "a header's values are counts"),
-    (framed([1, 0, 0, 0, 0, 0, 5]), "malformed message"),
-    (framed([1, 99, 0, 0, 0, 0, []]), "99 is not a valid Kind"),
-    (framed([1, 1, 0, 0, 0, 0, block]), "END carries no message, but fields or frames came with it"),
-    (framed([1, 2, 0, 0, 0, 0, []], b"", b"x"), "CREDIT carries no message, but fields or frames came with it"),
-    (framed([1, 0, 7, 0, 0, 0, [7]]), "a field is a list that begins with its name, found 7"),
-    (framed([1, 0, 0, 0, 0, 0, [entry("data/x")]], b"ab"), "field data/x came twice or is no table"),
-    (framed([1, 0, 0, 0, 0, 0, [*block, entry()]], b"ab"), "field data came twice or is no table"),
-    (framed([1, 0, 0, 0, 0, 0, [entry()]], b"ab"), "Block without field number"),
-    (framed([1, 0, 0, 0, 0, 0, [["number", 1.5]]]), "field number: expected int, found [1.5]"),
-    (framed([1, 0, 0, 0, 0, 0, [["data", 1]]]), "field data: an array is name, dtype, shape and place"),
-    (framed([1, 0, 0, 0, 0, 0, [entry(dtype="object")]]), "field data: an array is name, dtype, shape and place"),
-    (framed([1, 0, 0, 0, 0, 0, [entry(shape=[-1])]]), "field data: [-1] is no shape"),
-    (framed([1, 0, 0, 0, 0, 0, [entry(shape=[1] * 17)]]), "exceeds max_array_len(16)"),
-    (framed([1, 0, 0, 0, 0, 0, [entry(shape=[1, 2])]], b"ab"), "expected uint8 (bytes), found shape (1, 2)"),
-    (framed([1, 0, 0, 0, 0, 0, [entry(dtype="int8")]], b"ab"), "expected uint8 (bytes), found dtype int8"),
-    (framed([1, 0, 0, 0, 0, 0, [entry(where=1)]]), "field data: frame 1 of 1 is not there or already used"),
-    (framed([1, 0, 0, 0, 0, 0, [entry(where=1)]], b"", b"abc"), "2 bytes by its shape, but frame 1 holds 3"),
-    (framed([1, 0, 0, 0, 0, 0, [entry(shape=[99])]], b"ab"), "field data: bytes 0 to 99 of 2"),
-    (framed([1, 0, 0, 0, 0, 0, [entry(where=-4)]], b"abcdef"), "field data: bytes 3 to 5 of 6"),
-    (framed([1, 0, 0, 0, 0, 0, [entry(where=0)]], b"ab"), "field data: bytes -1 to 1 of 2"),
+    (framed(numbers=(0, 1 << 63, 0, 0)), "a prefix's counts have 63 bits, found (0, 9223372036854775808"),
+    (framed(5), "malformed message"),
+    (framed(kind=99), "99 is not a valid Kind"),
+    (framed(block, kind=1), "END carries no message, but fields or frames came with it"),
+    (framed(b"", b"", b"x", values=b"", kind=2), "CREDIT carries no message, but fields or frames came with it"),
+    (framed([7]), "a field is a list that begins with its name, found 7"),
+    (framed([entry("data/x")], b"ab"), "field data/x came twice or is no table"),
+    (framed([*block, entry()], b"ab", values=[1]), "field data came twice or is no table"),
+    (framed([entry()], b"ab"), "Block without field number"),
+    (framed([["number", 1]]), "field number: expected int, found [1]"),
+    (framed(block, b"ab", values=[1.5]), "field number: expected int, found 1.5"),
+    (framed(block, b"ab", values=[True]), "field number: expected int, found True"),
+    (framed(block, b"ab"), "expected 1 values, found []"),
+    (framed(block, b"ab", values=b""), "malformed message"),
+    (framed(block, b"ab", values=5), "expected 1 values, found 5"),
+    (framed(block, b"ab", values=[1, 2]), "exceeds max_array_len(1)"),
+    (framed(block, b"ab", values=b"\x91\x01\x01"), "malformed message"),
+    (framed([["number"]] * 40, values=[1]), "field number came twice or is no table"),
+    (framed([["data", 1]]), "field data: an array is name, dtype, shape and place"),
+    (framed([["data"]]), "field data: an array is name, dtype, shape and place"),
+    (framed([entry(dtype="object")]), "field data: an array is name, dtype, shape and place"),
+    (framed([entry(shape=[-1])]), "field data: [-1] is no shape"),
+    (framed([entry(shape=[1] * 17)]), "exceeds max_array_len(16)"),
+    (framed([entry(shape=[1, 2])], b"ab"), "expected uint8 (bytes), found shape (1, 2)"),
+    (framed([entry(dtype="int8")], b"ab"), "expected uint8 (bytes), found dtype int8"),
+    (framed([entry(where=1)]), "field data: frame 1 of 1 is not there or already used"),
+    (framed([entry(where=1)], b"", b"abc"), "2 bytes by its shape, but frame 1 holds 3"),
+    (framed([entry(shape=[99])], b"ab"), "field data: bytes 0 to 99 of 2"),
+    (framed([entry(where=-4)], b"abcdef"), "field data: bytes 3 to 5 of 6"),
+    (framed([entry(where=0)], b"ab"), "field data: bytes -1 to 1 of 2"),
     (framed(b"\xc1"), "malformed message"),
-    (framed(b"\x97" + b"\x91" * 1100), "malformed message"),
-    (framed(b"\x97" + b"\x91" * 990 + bytes(7)), "malformed message"),
+    (framed(b"\x90\x90"), "a list of 0 items takes 1 of 2 bytes"),
+    (framed(b"\x91" * 1100), "malformed message"),
+    (framed(b"\x91" * 990 + bytes(7)), "a list of 1 items takes 991 of 997 bytes"),
+    (framed(b"\x91" * 990 + bytes(1)), "malformed message"),
 ]
 
 
@@ -218,44 +230,63 @@ def test_sizes_that_settings_fix_are_held():
 
 
 def test_a_size_below_what_is_added_to_its_name_is_no_size():
-    header = [1, 0, 0, 0, 0, 0, [entry("values", "int64", [0]), entry("keys", "int64", [0])]]
+    header = [entry("values", "int64", [0]), entry("keys", "int64", [0])]
     with pytest.raises(WireError, match=r"expected int64 \(rows\+1\), found shape \(0,\)"):
         decode(framed(header), schema(Exact))
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        b"\x97" + b"\xdd\x00\x01\x00\x00" * 900,  # lists in lists, each said to hold 65536
-        b"\xdd\x00\x01\x00\x00" * 13_000,
-        b"\xdf\x00\x01\x00\x00" * 900,
-        b"\x97\x01\x00\x00\x00\x00\x00\xdd\x00\x01\x00\x00" + b"\xdd\x00\x01\x00\x00" * 900,
-        b"\x97\x01\x00\x00\x00\x00\x00\xdd\xff\xff\xff\xff",
-        b"\xdb\xff\xff\xff\xff",
-    ],
-)
-def test_a_header_that_promises_much_allocates_little(header):
-    frames = framed(header[: HEADER_MAX - 8])
+PROMISES = [
+    b"\x97" + b"\xdd\x00\x01\x00\x00" * 900,  # lists in lists, each said to hold 65536
+    b"\xdd\x00\x01\x00\x00" * 13_000,
+    b"\xdf\x00\x01\x00\x00" * 900,
+    b"\xdd\x00\x01\x00\x00" + b"\xdd\x00\x01\x00\x00" * 900,
+    b"\xdd\xff\xff\xff\xff",
+    b"\xdb\xff\xff\xff\xff",
+    b"\xdc\x00\x20" * 1000,
+]
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+@pytest.mark.parametrize("scalars", [None, 1, 32, 33, 500])
+def test_a_header_that_promises_much_allocates_little(promise, scalars):
+    promise = promise[: HEADER_MAX - 8192]
+    fields = [*block, *[["other"]] * (scalars - 1)] if scalars else promise
+    frames = framed(fields, b"ab", values=promise if scalars else ())
     tracemalloc.start()
     try:
         with pytest.raises(WireError):
-            decode(frames, schema(Everything))
+            decode(frames, schema(Block if scalars else Everything))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < 1 << 20
 
 
-@given(depth=st.integers(1, 1100), at=st.integers(0, 7))
-def test_lists_nested_to_any_depth_are_refused(depth, at):
+@given(depth=st.integers(1, 1100), field=st.booleans(), at=st.integers(0, 1))
+def test_lists_nested_to_any_depth_are_refused(depth, field, at):
     nested = b"\x91" * depth + b"\x01"
-    header = [b"\x01"] + [b"\x00"] * 5 + [b"\x90"]
-    if at < 7:
-        header[at] = nested
-    else:
-        header[6] = b"\x91" + nested
+    header = [msgpack.packb(block), b"\x91\x01"]
+    header[at] = b"\x91" + nested if field else nested
+    if header[1] == b"\x91\x01":
+        header[0] = nested
     with pytest.raises(WireError):
-        decode(framed(b"\x97" + b"".join(header)), schema(Block))
+        decode(framed(header[0], b"ab", values=header[1]), schema(Block))
+
+
+@given(values=st.lists(st.sampled_from([1, 2.5, "text", True]), min_size=1, max_size=70))
+def test_scalars_this_end_does_not_read_are_passed_over(values):
+    fields = [["other"] for _ in values] + block
+    got = decode(framed(fields, b"ab", values=[*values, 7]), schema(Block)).message
+    assert same(got, Block(7, np.frombuffer(b"ab", np.uint8)))
+
+
+@given(numbers=st.lists(st.integers(0, 99), min_size=2, max_size=9))
+def test_messages_that_differ_in_values_alone_share_their_layout(numbers):
+    link = Schema(Block, {})
+    for number in numbers:
+        sent = Block(number, np.full(3, number, np.uint8))
+        assert same(sent, decode(carried(encode(Kind.DATA, 0, 0, 0, 0, sent)[0]), lambda *_: link).message)
+    assert len(link.layouts) == 1
 
 
 def test_what_a_receiver_would_refuse_cannot_be_sent():

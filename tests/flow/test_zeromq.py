@@ -17,6 +17,7 @@ from tests.flow.test_carriers import asker, publisher, reader, server, sink, sou
 
 pytestmark = pytest.mark.real_time
 
+both = pytest.mark.parametrize("carrier", ["zeromq", "shared"])
 STREAM = [Node("a", source), Node("b", sink)]
 
 
@@ -38,10 +39,11 @@ def data(link, sequence, epoch, message):
     return [bytes(frame) for frame in wire.encode(Kind.DATA, link, sequence, epoch, 0, message)[0]]
 
 
+@both
 @settings(max_examples=5)
 @given(garbage=st.lists(st.lists(st.binary(max_size=300), min_size=1, max_size=3), min_size=1, max_size=20))
-async def test_garbage_is_counted_and_dropped_and_the_good_stream_goes_on(garbage):
-    async with joined("zeromq", STREAM, [Edge("a.out", "b.into", "share", 8)]) as run:
+async def test_garbage_is_counted_and_dropped_and_the_good_stream_goes_on(carrier, garbage):
+    async with joined(carrier, STREAM, [Edge("a.out", "b.into", "share", 8)]) as run:
         out, into = run.ports("a").out, run.ports("b").into
         good = Tick(0, 0)
         wrong = [
@@ -60,8 +62,9 @@ async def test_garbage_is_counted_and_dropped_and_the_good_stream_goes_on(garbag
         assert len(run.warnings) == len(wrong)
 
 
-async def test_credit_nobody_spent_and_a_message_that_came_before_are_refused():
-    async with joined("zeromq", STREAM, [Edge("a.out", "b.into", "share", 2)]) as run:
+@both
+async def test_credit_nobody_spent_and_a_message_that_came_before_are_refused(carrier):
+    async with joined(carrier, STREAM, [Edge("a.out", "b.into", "share", 2)]) as run:
         out, into = run.ports("a").out, run.ports("b").into
         await out.send(Tick(0, 0))
         await into.receive()
@@ -74,8 +77,9 @@ async def test_credit_nobody_spent_and_a_message_that_came_before_are_refused():
         assert into.receive_nowait() is None
 
 
-async def test_gaps_in_a_stream_are_counted_as_lost():
-    async with joined("zeromq", STREAM, [Edge("a.out", "b.into", "share", 2)]) as run:
+@both
+async def test_gaps_in_a_stream_are_counted_as_lost(carrier):
+    async with joined(carrier, STREAM, [Edge("a.out", "b.into", "share", 2)]) as run:
         stranger(run, "b", [data(0, number, 0, Tick(0, number)) for number in (0, 3, 4)])
         into = run.ports("b").into
         assert [(await into.receive()).number for _ in range(3)] == [0, 3, 4]
@@ -83,8 +87,9 @@ async def test_gaps_in_a_stream_are_counted_as_lost():
         assert "link 0 from a: 2 messages before 3 lost" in run.warnings
 
 
-async def test_a_receiver_started_again_gets_a_whole_window_and_the_end():
-    async with joined("zeromq", STREAM, [Edge("a.out", "b.into", "share", 3)]) as run:
+@both
+async def test_a_receiver_started_again_gets_a_whole_window_and_the_end(carrier):
+    async with joined(carrier, STREAM, [Edge("a.out", "b.into", "share", 3)]) as run:
         out = run.ports("a").out
         for number in range(3):
             await out.send(Tick(0, number))
@@ -105,8 +110,9 @@ async def test_a_receiver_started_again_gets_a_whole_window_and_the_end():
         assert run.hubs["b"].lost == run.hubs["b"].malformed == 0
 
 
-async def test_a_sender_started_again_counts_from_zero_and_its_late_messages_are_stale():
-    async with joined("zeromq", STREAM, [Edge("a.out", "b.into", "share", 3)]) as run:
+@both
+async def test_a_sender_started_again_counts_from_zero_and_its_late_messages_are_stale(carrier):
+    async with joined(carrier, STREAM, [Edge("a.out", "b.into", "share", 3)]) as run:
         into = run.ports("b").into
         for number in range(2):
             await run.ports("a").out.send(Tick(0, number))
@@ -129,9 +135,10 @@ async def test_a_sender_started_again_counts_from_zero_and_its_late_messages_are
         assert run.hubs["a"].malformed == 0
 
 
-async def test_questions_to_a_server_that_died_are_asked_again_where_that_does_no_harm():
+@both
+async def test_questions_to_a_server_that_died_are_asked_again_where_that_does_no_harm(carrier):
     edges = [Edge("a.model", "s.questions", credit=4), Edge("a.once", "s.once")]
-    async with joined("zeromq", [Node("a", asker), Node("s", server)], edges) as run, trio.open_nursery() as nursery:
+    async with joined(carrier, [Node("a", asker), Node("s", server)], edges) as run, trio.open_nursery() as nursery:
         ports, answers = run.ports("a"), []
 
         async def ask(key):
@@ -158,9 +165,10 @@ async def test_questions_to_a_server_that_died_are_asked_again_where_that_does_n
         assert sorted(answers) == [2, 4]
 
 
-async def test_a_caller_started_again_is_answered_though_its_predecessor_still_waits():
+@both
+async def test_a_caller_started_again_is_answered_though_its_predecessor_still_waits(carrier):
     edges = [Edge("a.model", "s.questions")]
-    async with joined("zeromq", [Node("a", asker), Node("s", server)], edges) as run, trio.open_nursery() as nursery:
+    async with joined(carrier, [Node("a", asker), Node("s", server)], edges) as run, trio.open_nursery() as nursery:
         mailbox = run.ports("s").questions._mailbox
 
         async def forgotten():
@@ -185,8 +193,9 @@ async def test_a_caller_started_again_is_answered_though_its_predecessor_still_w
         assert call._links[0].orphans == 0
 
 
-async def test_a_reader_started_again_gets_the_newest_value_though_it_was_published_before():
-    async with joined("zeromq", [Node("p", publisher), Node("r", reader)], [Edge("p.best", "r.best")]) as run:
+@both
+async def test_a_reader_started_again_gets_the_newest_value_though_it_was_published_before(carrier):
+    async with joined(carrier, [Node("p", publisher), Node("r", reader)], [Edge("p.best", "r.best")]) as run:
         for version in range(5):
             await run.ports("p").best.publish(Tick(0, version), version)
         run.ports("p").best.end()
@@ -200,10 +209,11 @@ async def test_a_reader_started_again_gets_the_newest_value_though_it_was_publis
                     await latest.wait(4)
 
 
+@both
 @settings(max_examples=5)
 @given(kills=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([0, 0.001, 0.004])), max_size=5))
-async def test_whoever_is_killed_a_stream_goes_on_in_order_and_its_window_stays_whole(kills):
-    async with joined("zeromq", STREAM, [Edge("a.out", "b.into", "share", 2)]) as run, trio.open_nursery() as nursery:
+async def test_whoever_is_killed_a_stream_goes_on_in_order_and_its_window_stays_whole(carrier, kills):
+    async with joined(carrier, STREAM, [Edge("a.out", "b.into", "share", 2)]) as run, trio.open_nursery() as nursery:
         ports, counter, got = {"a": run.ports("a").out, "b": run.ports("b").into}, iter(range(10**9)), []
         scopes = {}
 
@@ -234,8 +244,9 @@ async def test_whoever_is_killed_a_stream_goes_on_in_order_and_its_window_stays_
         nursery.cancel_scope.cancel()
 
 
-async def test_a_message_its_receiver_refuses_leaves_nobody_waiting():
-    async with joined("zeromq", STREAM, [Edge("a.out", "b.into", "share", 1)]) as run:
+@both
+async def test_a_message_its_receiver_refuses_leaves_nobody_waiting(carrier):
+    async with joined(carrier, STREAM, [Edge("a.out", "b.into", "share", 1)]) as run:
         out, into = run.ports("a").out, run.ports("b").into
         link = next(iter(run.hubs["b"].received))
         run.hubs["b"].received[link].schema = wire.Schema(Answer, {})
@@ -248,8 +259,9 @@ async def test_a_message_its_receiver_refuses_leaves_nobody_waiting():
         assert run.hubs["b"].lost == 0
 
 
-async def test_a_peer_that_is_introduced_twice_is_heard_once():
-    async with joined("zeromq", STREAM, [Edge("a.out", "b.into", "share", 8)]) as run:
+@both
+async def test_a_peer_that_is_introduced_twice_is_heard_once(carrier):
+    async with joined(carrier, STREAM, [Edge("a.out", "b.into", "share", 8)]) as run:
         out, into = run.ports("a").out, run.ports("b").into
         for number in range(3):
             await out.send(Tick(0, number))

@@ -55,3 +55,11 @@ def test_the_tiny_profile_runs_to_its_end(home: Home, name: str):
         assert running.counter("frames") >= 12_000
         assert running.counter("updates") >= 1
         assert running.ledger()["replayer.replayed->learner.replayed"].received >= 1
+    if name == "laser_sweep":
+        copies = [node.partition("@")[2] for node in again.nodes if node.startswith("learner@")]
+        assert len(copies) == 3
+        edges = running.ledger()
+        for copy in copies:  # each plays into the one replay, and learns from what it gives to each
+            assert edges[f"actor@{copy}.trajectories->replay.inserts"].received >= 1
+            assert edges[f"replayer@{copy}.replayed->learner@{copy}.replayed"].received >= 1
+            assert json.loads(lines[-1])["counters"][f"updates@{copy}"] >= 1

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import pytest
 
-from tools.claims import laser_t1
+from flow.run_directory import RunDirectory
+from tools.claims import digits, laser_t1
+from tools.claims.seeds import last_gauge, last_mean
 
 
 def test_laser_t1_holds(monkeypatch, capsys):
@@ -24,3 +29,28 @@ def test_an_unknown_argument_is_refused(monkeypatch):
     monkeypatch.setattr("sys.argv", ["laser_t1", "--fast"])
     with pytest.raises(SystemExit):
         laser_t1.main()
+
+
+@pytest.mark.real_time
+@pytest.mark.slow
+@pytest.mark.parametrize(("least", "status"), [("0.5", 0), ("1.1", 1)])
+def test_a_run_of_the_digits_is_judged_by_its_last_accuracy(least, status, tmp_path, monkeypatch, capfd):
+    pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    monkeypatch.setenv("FLOW_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["digits", "--seeds", "1", "--epochs", "4", "--least", least, "--minutes", "2"])
+    assert digits.main() == status
+    assert ("FAILS   test_accuracy is at least 1.1" in capfd.readouterr().out) == bool(status)
+
+
+def test_the_last_mean_is_of_the_last_values(tmp_path):
+    run = RunDirectory.create(tmp_path, "made")
+    run.metrics.mkdir(exist_ok=True)
+    lines = [{"series": {"x": [0.0, 0.0, 500]}, "gauges": {}}, {"series": {}, "gauges": {"g": 1.0}}]
+    lines += [{"series": {"x": [float(n), 0.0, 40]}, "gauges": {"g": 2.0}} for n in (1, 2, 3)]
+    (run.metrics / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert last_mean(run, "x", 100) == 2.0
+    assert last_mean(run, "x", 80) == 2.5
+    assert math.isnan(last_mean(run, "x", 1000))
+    assert last_gauge(run, "g") == 2.0

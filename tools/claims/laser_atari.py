@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import subprocess
 import sys
 from collections import deque
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from flow.progress import CurvePoint
 from flow.run_directory import RunDirectory, find_run
 from flow.view.tensorboard import read_curves
 from nodes.algo.atari_scores import SCORES
+from tools.claims.seeds import run_seeds
 
 LAST = 100
 SERIES = "episode_return"
@@ -51,7 +51,10 @@ def main() -> int:
     parser.add_argument("--runs", nargs="+", help="runs that were made before, instead of new ones")
     parser.add_argument("-o", "--output", type=Path, help="write the curves to this PNG")
     options = parser.parse_args()
-    directories = [find_run(name) for name in options.runs or run_seeds(options.game, options.seeds, options.frames)]
+    variant = ["--set", f"game={options.game}", "--set", f"frames={options.frames}"]
+    directories = (
+        [find_run(name) for name in options.runs] if options.runs else run_seeds("laser_atari", options.seeds, *variant)
+    )
     random = SCORES[options.game].random
     rows = [reached(directory, random, options.reach) for directory in directories]
     print_table(rows, options.game, random, options.reach)
@@ -66,16 +69,6 @@ def main() -> int:
     ]
     print(f"{sum(good)} of {len(good)} runs hold")
     return 0 if all(good) else 1
-
-
-def run_seeds(game: str, seeds: list[int], frames: int) -> list[str]:
-    """Run the graph once a seed; the names of the runs."""
-    names = []
-    for seed in seeds:
-        words = ["run", "graphs/laser_atari.toml", "--seed", seed, "--set", f"game={game}", "--set", f"frames={frames}"]
-        subprocess.run([sys.executable, "-m", "flow", *map(str, words)], check=True)
-        names.append(find_run(None).name)
-    return names
 
 
 def points(directory: RunDirectory) -> list[CurvePoint]:

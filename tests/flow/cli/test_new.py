@@ -45,7 +45,7 @@ def test_what_is_written_checks_runs_and_passes_its_tests(tmp_path):
     summary = in_folder(tmp_path, flow, "run", "first.toml", "--seed", "1")
     assert re.search(r"(?m)^  samples +20,000", summary)
     in_folder(tmp_path, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", ".")
-    assert "──► smoothed: Out[Samples]" in in_folder(tmp_path, flow, "nodes", "chunker:chunker")
+    assert "──► smoothed: Out[Samples]" in in_folder(tmp_path, flow, "nodes", "chunker.py:chunker")
     in_folder(tmp_path, str(TOOLS / "ruff"), "format", "--check", "--config", str(ROOT / "pyproject.toml"), ".")
     rules = ["--config", str(ROOT / "pyproject.toml"), "--ignore", "I001,ANN"]  # where imports go depends on the folder
     in_folder(tmp_path, str(TOOLS / "ruff"), "check", *rules, ".")

@@ -1,6 +1,7 @@
 """What holds for every graph file without a mistake, and for every one with a single misspelt name."""
 
 import copy
+import tomllib
 import xml.etree.ElementTree as ET
 from itertools import combinations
 from pathlib import Path
@@ -18,6 +19,8 @@ from flow.graph.layout import lay_out
 from flow.graph.registry import types_in
 from flow.graph.schema import graph_schema
 from tests import nodes_for_tests
+from tests.flow.graph.composed_files import loaded as composed
+from tests.flow.graph.composed_files import split, swept
 from tests.flow.graph.graph_files import graph_files, text_of
 
 PROFILES = st.sampled_from([None, "tiny"])
@@ -154,8 +157,78 @@ def test_the_schema_refuses_unknown_keys(raw, table):
 
 def test_the_schema_tells_ranges_defaults_and_docs():
     schema = graph_schema({"actor": nodes_for_tests.actor})
-    then = schema["properties"]["nodes"]["additionalProperties"]["allOf"][0]["then"]
-    assert then["required"] == ["game"]
+    then = schema["properties"]["nodes"]["additionalProperties"]["allOf"][1]["then"]
+    unless_it_extends = schema["allOf"][0]["then"]["properties"]["nodes"]["additionalProperties"]
+    assert unless_it_extends["allOf"][0]["then"]["required"] == ["game"]
     assert then["properties"]["lanes"]["anyOf"][0] == {"type": "integer", "minimum": 1, "maximum": 4096}
     assert then["properties"]["lanes"]["default"] == 2
     assert then["properties"]["lanes"]["description"] == "games played at once."
+
+
+@given(graph_files(), st.data())
+def test_the_schema_takes_all_files_of_a_composed_graph_and_what_is_written_of_it(raw, data):
+    inner = data.draw(st.lists(st.sampled_from(sorted(raw["nodes"])), unique=True, min_size=1))
+    outer, part = split(raw, inner)
+    VALIDATOR.validate(outer)
+    VALIDATOR.validate(part)
+    VALIDATOR.validate({"extends": "base.toml", "remove": ["nodes.a"], "edges": {"a.b": {"mode": "copy"}}})
+    VALIDATOR.validate(tomllib.loads(swept({"rate": [0.1, 0.2]}, "per_copy = true")))
+    for graph in (composed(outer, part=part), composed(swept({"rate": [0.1, 0.2]}))):
+        VALIDATOR.validate(tomllib.loads(write_graph(graph)))
+
+
+ACTOR = {"run": "tests.nodes_for_tests:actor", "game": "pong"}
+GOOD = {"nodes": {"a": ACTOR}, "ports": {"frames": "a.frames", "policy": ["a.policy"]}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"remove": ["nodes.a"]},
+        {"ports": {"frames": 3}},
+        {"ports": {"a.b": "a.frames"}},
+        {"nodes": {"a": {"graph": "a.toml", "run": "m:f"}}},
+        {"nodes": {"a": {"graph": 3}}},
+        {"nodes": {"a": {}}},
+        {"nodes": {"a": {"run": ACTOR["run"]}}},
+        {"nodes": {"a.b": ACTOR}},
+        {"sweep": {"s": {"nodes": ["a"]}}},
+        {"sweep": {"s": {"nodes": ["a"], "grid": {"x": [1]}, "list": [{"x": 1}]}}},
+        {"sweep": {"s": {"nodes": ["a"], "grid": {"x": []}}}},
+        {"sweep": {"s": {"nodes": [], "grid": {"x": [1]}}}},
+        {"sweep": {"s": {"nodes": ["a"], "list": [{}]}}},
+        {"sweep": {"s": {"nodes": ["a"], "list": [{"x": 1}], "per_copies": True}}},
+        {"extends": 3},
+    ],
+)
+def test_the_schema_refuses_what_cannot_be_composed(change):
+    VALIDATOR.validate(GOOD)
+    VALIDATOR.validate({"nodes": {"a": {"graph": "a.toml", "lanes": 3, "profile": "tiny"}}, "edges": {}})
+    VALIDATOR.validate({"extends": "base.toml", "nodes": {"a": {"lanes": 3}, "b": {"run": ACTOR["run"]}}})
+    VALIDATOR.validate({**GOOD, "sweep": {"s": {"nodes": ["a"], "list": [{"x": 1}]}}})
+    assert not VALIDATOR.is_valid({**GOOD, **change})
+
+
+@given(graph_files(), st.data())
+def test_a_frame_is_around_the_nodes_of_an_included_graph_and_no_other(raw, data):
+    inner = data.draw(st.lists(st.sampled_from(sorted(raw["nodes"])), unique=True, min_size=1))
+    outer, part = split(raw, inner)
+    layout = lay_out(composed(outer, part=part))
+    (frame,) = layout.frames
+    for a, b in combinations(layout.boxes, 2):
+        apart = a.x + a.width < b.x or b.x + b.width < a.x or a.y + a.height < b.y or b.y + b.height < a.y
+        assert apart, (a, b)
+    for box in layout.boxes:
+        beside = box.y + box.height < frame.y or frame.y + frame.height < box.y
+        within = frame.x < box.x and box.x + box.width < frame.x + frame.width
+        within = within and frame.y < box.y and box.y + box.height < frame.y + frame.height
+        assert within if box.node.startswith("box.") else beside, (box, frame)
+
+
+def test_copies_are_drawn_as_one_with_their_number():
+    picture = draw(composed(swept({"rate": [0.1, 0.2, 0.3]})))
+    words = [element.text for element in ET.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")]
+    assert words.count("learner") == 1
+    assert words.count("3 copies") == 2
+    assert words.count("3 copies ×2") == 1
+    assert not [word for word in words if word and "@" in word]

@@ -39,9 +39,15 @@ nodes = st.builds(
 events = st.builds(Event, seconds, st.sampled_from(["info", "warning", "error"]), names, st.text(max_size=99))
 
 
+copies = st.lists(st.sampled_from(["trust=0.1", "trust=0.3", "learning_rate=0.0003,entropy_cost=0.005"]), unique=True)
+
+
 @st.composite
 def progresses(draw):
+    swept = draw(copies)
     kinds = [draw(st.dictionaries(names, kind, max_size=5)) for kind in (counters, gauges, series)]
+    for kind, values in zip(kinds, (counters, gauges, series), strict=True):
+        kind |= {f"{name}@{copy}": draw(values) for name in list(kind)[:2] for copy in swept}
     return Progress(
         now=draw(seconds),
         elapsed=draw(seconds),
@@ -54,6 +60,7 @@ def progresses(draw):
         gauges=kinds[1],
         series=kinds[2],
         curve=draw(st.none() | curves),
+        copies=tuple(swept),
         nodes=tuple(draw(st.lists(nodes, max_size=8))),
         faults=tuple(draw(st.lists(st.text(max_size=150), max_size=3))),
         events=tuple(draw(st.lists(events, max_size=5))),

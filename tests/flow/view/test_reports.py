@@ -1,6 +1,7 @@
 """What a run leaves: metrics, TensorBoard files, the curve's picture, the closing summary."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 
 from flow.errors import MissingError
 from flow.monitor import Monitor
-from flow.progress import Curve, CurvePoint, NewValue, NodeProgress, Progress, SeriesProgress
+from flow.progress import CounterProgress, Curve, CurvePoint, NewValue, NodeProgress, Progress, SeriesProgress
 from flow.run_directory import RunDirectory
 from flow.stats import Page
 from flow.view.curve import draw_curve, smoothed
@@ -141,3 +142,48 @@ def test_the_summary_says_how_it_ended_and_where_everything_is(tmp_path):
 @given(progress=progresses())
 def test_any_progress_can_be_summed_up(tmp_path_factory, progress):
     assert summary(progress, RunDirectory(tmp_path_factory.getbasetemp()), "done")
+
+
+def swept(now=1.0):
+    series = {
+        name: SeriesProgress(mean, 0.0, 1, "", (NewValue(now, 3.0, mean),))
+        for name, mean in (("r", 1.5), ("r@a=1", 1.0), ("r@a=2", 2.0))
+    }
+    frames = {"frames": CounterProgress(30, 1.0), "frames@a=1": CounterProgress(10, 1.0)}
+    shown = ("frames", "frames@a=1", *series)
+    curves = [Curve(name, "frames", POINTS) for name in series]
+    return Progress(
+        now=now, elapsed=now, x_name="frames", x=30.0, shown=shown, counters=frames, series=series, curve=curves[0],
+        copies=("a=1", "a=2"), copy_curves=tuple(curves[1:]),
+    )  # fmt: skip
+
+
+def test_each_copy_of_a_sweep_has_its_own_line_in_all_that_is_kept(tmp_path):
+    run = RunDirectory.create(tmp_path, "swept")
+    with MetricsWriter(run.metrics) as writer:
+        writer.write(swept())
+    (line,) = [json.loads(line) for line in (run.metrics / "metrics.jsonl").read_text().splitlines()]
+    assert line["series"] == {"r": [1.5, 0.0, 1], "r@a=1": [1.0, 0.0, 1], "r@a=2": [2.0, 0.0, 1]}
+    said = summary(swept(), run, "done")
+    for name, mean in (("r", "1.50"), ("r@a=1", "1.00"), ("r@a=2", "2.00")):
+        assert re.search(rf"^  {re.escape(name)} +{mean} ", said, re.MULTILINE), said
+
+
+def test_copies_are_runs_of_their_own_in_tensorboard_over_their_own_frames(tmp_path):
+    pytest.importorskip("tensorboardX")
+    with MetricsWriter(tmp_path) as writer:
+        writer.write(swept())
+    for folder, tag in ((tmp_path, b"total/frames"), (tmp_path / "a=1", b"total/frames"), (tmp_path / "a=2", b"r")):
+        (events,) = folder.glob("events.out.tfevents.*")
+        assert tag in events.read_bytes()
+        assert b"a_1" not in events.read_bytes()  # what a copy would be called in a tag
+
+
+def test_copies_are_drawn_beside_each_other(tmp_path):
+    pytest.importorskip("matplotlib")
+    progress = swept()
+    alone, beside = tmp_path / "alone.png", tmp_path / "beside.png"
+    assert draw_curve(progress.curve, alone)
+    assert draw_curve(progress.curve, beside, copies=progress.copy_curves)
+    assert beside.read_bytes().startswith(b"\x89PNG")
+    assert beside.read_bytes() != alone.read_bytes()

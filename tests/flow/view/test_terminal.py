@@ -5,6 +5,8 @@ import io
 import math
 import os
 import pty
+import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -167,3 +169,21 @@ def test_the_last_frame_stays_on_the_screen():
     assert b"\x1b[?1049" not in drawn, "no alternate screen"
     assert drawn.rstrip().endswith(b"\x1b[?25h"), "the cursor is back"
     assert drawn.rindex(b"elapsed") > drawn.rindex(b"\x1b[2K"), "nothing is wiped after the last frame"
+
+
+def test_copies_of_a_sweep_stand_below_what_all_have_and_beside_it_in_a_plain_line():
+    copies = ("learning_rate=0.0003,entropy_cost=0.005", "learning_rate=0.0003,entropy_cost=0.01")
+    means = dict(zip(copies, (1.0, 2.0), strict=True))
+    series = {"episode_return": SeriesProgress(1.5, 0.0, 2)}
+    series |= {f"episode_return@{copy}": SeriesProgress(mean, 0.0, 1) for copy, mean in means.items()}
+    progress = replace(usual(), shown=tuple(series), series=series, copies=copies)
+    lines = rendered(progress, 120)
+    at = next(number for number, line in enumerate(lines) if "episode_return" in line)
+    for line, (copy, value) in zip(lines[at + 1 :], means.items(), strict=False):
+        assert re.search(rf"{copy} +{value:.2f}", line), lines
+    assert plain_line(progress).startswith(f"episode_return 1.50 ({copies[0]} 1.00, {copies[1]} 2.00)")
+    # where there is no room, only how well each does is left of them
+    many = {f"metric{number}@{copy}": SeriesProgress(0.0, 0.0, 1) for number in range(20) for copy in copies}
+    crowded = replace(progress, shown=(*many, *series), series=series | many)
+    text = "\n".join(rendered(crowded, 120, 30))
+    assert all(copy in text for copy in copies)

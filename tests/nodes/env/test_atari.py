@@ -95,6 +95,20 @@ async def test_unrolls_of_a_lane_overlap_by_a_stack():
             np.testing.assert_array_equal(before.first[:, -1], after.first[:, 0])
 
 
+@pytest.mark.parametrize("earlier_starts", [0, 3])
+async def test_streams_of_a_start_are_its_own_and_depend_on_no_clock(earlier_starts):
+    async def streams(starts: int) -> set[int]:
+        context = Context("actor", seed=5, incarnation=starts, number=2)
+        told = await drive(
+            actor, policy=random_policy(6), trajectories=2, context=context, game="pong", lanes=LANES, steps=STEPS
+        )
+        return {int(stream) for piece in told.trajectories for stream in piece.streams}
+
+    once, again, later = await streams(earlier_starts), await streams(earlier_starts), await streams(earlier_starts + 1)
+    assert once == again
+    assert max(once) < min(later)
+
+
 async def test_lanes_that_cannot_be_halved_are_refused_with_the_mend():
     with pytest.raises(BaseException, match="lanes=5 must be a multiple of 2") as caught:
         await drive(actor, policy=random_policy(6), trajectories=1, game="pong", lanes=5)

@@ -19,10 +19,11 @@ from flow.errors import MissingError, SettingError  # noqa: E402
 from flow.generic import solve  # noqa: E402
 from flow.host import first_cause  # noqa: E402
 from flow.message import Dim  # noqa: E402
+from flow.setting import named_values  # noqa: E402
 from flow.testing import drive  # noqa: E402
 from nodes.env import lanes as lanes_module  # noqa: E402
 from nodes.env.gymnasium import actor  # noqa: E402
-from nodes.env.lanes import ENVIRONMENTS, Lanes, environment_names, parsed_options  # noqa: E402
+from nodes.env.lanes import ENVIRONMENTS, Lanes, environment_names  # noqa: E402
 from nodes.experience import Actions, Observations, transitions_of  # noqa: E402
 
 
@@ -156,7 +157,7 @@ async def test_transitions_are_those_of_a_slow_loop(environment, per_group, grou
     ends = 0
     for lane in range(total):
         first_lane = lane // per_group * per_group
-        env = gym.make(environment, **parsed_options(options))
+        env = gym.make(environment, **named_values(options, "options"))
         ends += check_lane(result, env, lane, (seed + first_lane) % (1 << 31) + lane - first_lane)
     taken = sum(message.first.size for message in result.transitions)
     assert result.metrics.counters["steps"] >= taken

@@ -1,0 +1,42 @@
+"""What a command is aimed at: a run, and something in it. RUN may be left out, and is the newest then."""
+
+from __future__ import annotations
+
+import argparse
+
+from flow.errors import RunError
+from flow.run_directory import RunDirectory, find_run
+
+EPILOG_RUN = "RUN is a name, the beginning of one or a directory; without it, the newest run."
+
+
+def add_words(parser: argparse.ArgumentParser, usage: str) -> None:
+    """Take the command's words; `usage` names them, as in "[RUN] PORT"."""
+    parser.usage = f"{parser.prog} {usage} [options]"
+    parser.add_argument("words", nargs="*", metavar=usage, help=EPILOG_RUN)
+
+
+def aimed(
+    arguments: argparse.Namespace, parser: argparse.ArgumentParser, needed: int
+) -> tuple[RunDirectory, list[str]]:
+    """The run and the words behind it. needed: how many there must be."""
+    words = list(arguments.words)
+    if len(words) not in (needed, needed + 1):
+        parser.error(f"expected {parser.usage.removeprefix(parser.prog).strip() if parser.usage else needed}")
+    name = words.pop(0) if len(words) > needed else None
+    return find_run(name), words
+
+
+def aimed_at_nodes(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> tuple[RunDirectory, str | None]:
+    """The run and a node of it, both optional: a single word that is no run is a node of the newest."""
+    words = list(arguments.words)
+    if len(words) > 2:
+        parser.error("expected [RUN] [NODE]")
+    if len(words) == 2:
+        return find_run(words[0]), words[1]
+    if not words:
+        return find_run(), None
+    try:
+        return find_run(words[0]), None
+    except RunError:
+        return find_run(), words[0]

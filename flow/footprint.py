@@ -1,0 +1,50 @@
+"""What a worker takes of the machine: processor time, memory, a GPU's memory. Told in the pages of its nodes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from flow.stats import Page
+
+_STATM = Path("/proc/self/statm")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Footprint:
+    """Of this process; told to each page: counter `_cpu_us`, gauges `_memory_bytes` and `_device_bytes`."""
+
+    def __init__(self, pages: Iterable[Page]) -> None:
+        self._cells = [
+            (page.counter("_cpu_us", "us"), page.gauge("_memory_bytes", "B"), page.gauge("_device_bytes", "B"))
+            for page in pages
+        ]
+        self._told_s = time.process_time()
+
+    def tell_cpu(self) -> None:
+        """A microsecond or two: with each beat."""
+        now = time.process_time()
+        grown = int(1e6 * (now - self._told_s))
+        self._told_s += grown / 1e6
+        for cpu, _, _ in self._cells:
+            cpu.add(grown)
+
+    def tell_memory(self) -> None:
+        """Tens of microseconds: now and then."""
+        resident = int(_STATM.read_text().split()[1]) * _PAGE_BYTES
+        device = _device_bytes()
+        for _, memory, on_device in self._cells:
+            memory.set(resident)
+            if device:
+                on_device.set(device)
+
+
+def _device_bytes() -> int:
+    """What torch holds of the current GPU, in a worker that uses one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return 0
+    return int(torch.cuda.memory_reserved())

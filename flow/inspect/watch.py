@@ -1,0 +1,232 @@
+"""What a port does for an inspector while one looks: taps that copy what passes, and a gate that holds its node.
+
+    port.watch is None                  nobody looks: one attribute check a message
+    port.watch = Watch(gate, taps)      someone does
+
+A tap copies what it asked for into the bounded outbox of its client, or counts what it drops; nothing here waits
+for a client. The gate is what a paused node waits at, between two messages, and each step lets one through.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from flow.inspect.protocol import pack
+from flow.inspect.samples import fields_of
+from flow.message import Message, size_in_bytes
+from flow.occupancy import Occupancy
+from flow.ports import PortSpec, Rest, spec_of
+
+# A frame around the samples of a tap.
+_AROUND = 1024
+
+
+class Outbox(Protocol):
+    """Where a tap puts what it copied."""
+
+    def offer(self, frame: bytes) -> bool:
+        """Take a frame to be sent, or refuse it because the client is behind."""
+
+    def has_room(self, size: int) -> bool:
+        """Whether a frame of so many bytes would be taken."""
+
+
+@dataclass
+class Tap:
+    """An open tap on one port of one replica.
+
+    every: each how many-th message is wanted. gap_s: least time between two samples. left: samples still wanted,
+    None without end. most_bytes: of a sample's arrays.
+    """
+
+    number: int
+    outbox: Outbox
+    every: int = 1
+    gap_s: float = 0.0
+    left: int | None = None
+    most_bytes: int = 1 << 20
+    seen: int = 0
+    sent: int = 0
+    dropped: int = 0
+    _skipped: int = 0
+    _dropped: int = 0
+    _next_at: float = 0.0
+
+    def offer(self, message: Message, what: str) -> None:
+        """A message passes."""
+        number, self.seen = self.seen, self.seen + 1
+        now = time.monotonic()
+        if self.left == 0 or number % self.every or now < self._next_at:
+            self._skipped += 1
+            return
+        if not self.outbox.has_room(min(size_in_bytes(message), self.most_bytes) + _AROUND):
+            self.dropped += 1
+            self._dropped += 1
+            return
+        sample = {
+            "type": type(message).__name__,
+            "what": what,
+            "number": number,
+            "time": time.time(),
+            "skipped": self._skipped,
+            "dropped": self._dropped,
+            "fields": fields_of(message, self.most_bytes),
+        }
+        self.outbox.offer(pack({"tap": self.number, "sample": sample}))
+        self._next_at = now + self.gap_s
+        self.sent += 1
+        self._skipped = self._dropped = 0
+        if self.left is not None:
+            self.left -= 1
+
+
+@dataclass
+class Gate:
+    """Holds a paused node between two messages.
+
+    allowed: how many messages may pass all the same. rest: the node's, held with a message in hand; taking: the same
+    with none.
+    """
+
+    rest: Rest
+    taking: Rest
+    occupancy: Occupancy | None
+    closed: bool = False
+    allowed: int = 0
+    passed: int = 0
+    _admitted: int = 0
+    _opened: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+    _moved: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+
+    def open(self) -> None:
+        self.closed, self.allowed, self._admitted = False, 0, 0
+        self._opened.unpark_all()
+
+    def allow(self, messages: int) -> None:
+        self.allowed += messages
+        self._opened.unpark_all()
+
+    async def before(self) -> None:
+        """The node is about to take a message."""
+        if self.closed:
+            await self._admission(self.taking)
+            self._admitted += 1
+
+    async def after(self) -> None:
+        """The node took one: if it waited for it since before the pause, it is held with it."""
+        if not self.closed:
+            return
+        if self._admitted:
+            self._admitted -= 1
+        else:
+            await self._admission(self.rest)
+
+    async def sending(self) -> None:
+        """A source is about to send a message."""
+        if self.closed:
+            await self._admission(self.rest)
+
+    async def _admission(self, rest: Rest) -> None:
+        while self.closed and not self.allowed:
+            with rest, _Held(self.occupancy):
+                await self._opened.park()
+        if self.closed:
+            self.allowed -= 1
+            self.passed += 1
+            self._moved.unpark_all()
+
+    async def wait_passed(self, total: int) -> None:
+        """Wait until so many messages passed while it was closed."""
+        while self.passed < total:
+            await self._moved.park()
+
+
+class _Held:
+    def __init__(self, occupancy: Occupancy | None) -> None:
+        self._occupancy = occupancy
+
+    def __enter__(self) -> None:
+        if self._occupancy is not None:
+            self._occupancy.wait("paused", 1)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._occupancy is not None:
+            self._occupancy.wait("paused", -1)
+
+
+@dataclass
+class Watch:
+    """What one port does for inspectors. paces: whether the gate of its node stands at this port."""
+
+    gate: Gate
+    taps: list[Tap]
+    paces: bool
+
+    async def before_take(self) -> None:
+        if self.paces:
+            await self.gate.before()
+
+    async def took(self, message: Message, what: str) -> None:
+        for tap in self.taps:
+            tap.offer(message, what)
+        if self.paces:
+            await self.gate.after()
+
+    async def before_send(self) -> None:
+        if self.paces:
+            await self.gate.sending()
+
+    def passed(self, message: Message, what: str) -> None:
+        for tap in self.taps:
+            tap.offer(message, what)
+
+
+@dataclass
+class NodeWatch:
+    """The watches of one node replica; they outlive its starts."""
+
+    kinds: dict[str, str]
+    """Kind of each port by its name."""
+    taps: dict[str, list[Tap]] = field(default_factory=dict)
+    gate: Gate | None = None
+    paused: bool = False
+    _specs: dict[str, PortSpec] = field(default_factory=dict)
+
+    def attach(self, ports: dict[str, object], rest: Rest, taking: Rest, occupancy: Occupancy | None) -> None:
+        """The node starts, with new ports."""
+        self._specs = {name: spec_of(port) for name, port in ports.items()}
+        self.gate = Gate(rest, taking, occupancy, closed=self.paused)
+        self._refresh()
+
+    def pause(self) -> None:
+        self.paused = True
+        if self.gate is not None:
+            self.gate.closed = True
+        self._refresh()
+
+    def resume(self) -> None:
+        self.paused = False
+        if self.gate is not None:
+            self.gate.open()
+        self._refresh()
+
+    def open(self, port: str, tap: Tap) -> None:
+        self.taps.setdefault(port, []).append(tap)
+        self._refresh()
+
+    def close(self, port: str, tap: Tap) -> None:
+        self.taps[port].remove(tap)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if self.gate is None:
+            return
+        consuming = [name for name, kind in self.kinds.items() if kind in ("In", "Serve")]
+        pacing = consuming or [name for name, kind in self.kinds.items() if kind in ("Out", "Call")]
+        for name, spec in self._specs.items():
+            taps, paces = self.taps.get(name, []), name in pacing and self.paused
+            spec.watch = Watch(self.gate, taps, paces) if taps or paces else None

@@ -1,0 +1,96 @@
+"""Write a stream to a file, to be played back later by nodes.data.recording.
+
+    frames ──► write                    to disk, and no further
+    frames ──► tee ──► passed on        to disk on the way
+
+What is in the file is what would travel to another process, so it is read back the same bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import trio
+
+from flow import Context, In, Message, Out, Saved, compute, node
+from flow.kept import Kept
+from flow.setting import Beside
+from storage.recording import SUFFIX, RecordingWriter
+
+M = TypeVar("M", bound=Message)
+
+
+@node
+async def write(items: In[M], context: Context, *, path: Annotated[str, Beside()] = "") -> None:
+    """Write all that comes to a file; counts it as `recorded`.
+
+    A message that was written outlives a kill. What a run that is resumed sends again is written again.
+
+    Args:
+      path: of the file, relative to the graph; in the node's place in the run directory if it is not given. With
+        several replicas each writes a file of its own, with its number before the suffix.
+    """
+    writer = await compute(RecordingWriter, _file(context, path), items.message_type)
+    try:
+        async for item in items:
+            await compute(writer.write, item)
+            context.metrics.count("recorded")
+    finally:
+        await _finished(writer.close)
+
+
+@dataclass
+class Progress:
+    """Whether the message in hand is written already."""
+
+    written: bool = False
+
+
+@node
+async def tee(
+    items: In[M], passed: Out[M], context: Context, saved: Saved, *, path: Annotated[str, Beside()] = ""
+) -> None:
+    """Pass on all that comes, and write each message to a file before; counts it as `recorded`.
+
+    A message that was written outlives a kill. What a run that is resumed sends again is written again.
+
+    Args:
+      path: of the file, relative to the graph; in the node's place in the run directory if it is not given. With
+        several replicas each writes a file of its own, with its number before the suffix.
+    """
+    kept = saved.keep("kept", Kept(items.message_type))
+    progress = saved.keep("progress", Progress())
+    writer = await compute(RecordingWriter, _file(context, path), items.message_type)
+
+    async def send() -> None:
+        if not progress.written:
+            await compute(writer.write, kept[0])
+            progress.written = True
+            context.metrics.count("recorded")
+        await passed.send(kept[0])
+        kept.drop(1)
+        progress.written = False
+
+    try:
+        if len(kept):
+            await send()
+        async for item in items:
+            kept.append(item)
+            await send()
+    finally:
+        await _finished(writer.close)
+
+
+def _file(context: Context, path: str) -> Path:
+    if not path:
+        return context.directory / f"recording{SUFFIX}"
+    file = Path(path)
+    return file if context.replicas == 1 else file.with_name(f"{file.stem}-{context.replica}{file.suffix}")
+
+
+async def _finished(close: Callable[[], Any]) -> None:
+    with trio.CancelScope(shield=True):  # also where the run is stopped
+        await compute(close)

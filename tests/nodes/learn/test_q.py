@@ -1,0 +1,110 @@
+"""The Q learner: its lessons beside their definition, what it learns, publishes and keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch", reason='needs PyTorch: pip install "flow-research[torch]"')
+
+from flow.errors import SettingError  # noqa: E402
+from flow.testing import drive  # noqa: E402
+from nodes.algo.q_learning import n_step_returns  # noqa: E402
+from nodes.learn.q import Experience, learner, lessons  # noqa: E402
+from nodes.nets.perceptron import Perceptron  # noqa: E402
+from nodes.nets.weights import load_weights  # noqa: E402
+
+SETTINGS = {"inputs": 2, "actions": 2, "hidden": [16]}
+
+
+def experience(seed: int, rows: int = 8, steps: int = 4) -> Experience:
+    """Every step is an episode of its own; action 1 is worth 1 where the first number is positive, else 0 is."""
+    rng = np.random.default_rng(seed)
+    observations = rng.normal(size=(rows, steps, 2)).astype(np.float32)
+    actions = rng.integers(0, 2, (rows, steps))
+    return Experience(
+        observations=observations,
+        actions=actions,
+        rewards=(actions == (observations[..., 0] > 0)).astype(np.float32),
+        next_observations=rng.normal(size=(rows, steps, 2)).astype(np.float32),
+        terminated=np.ones((rows, steps), bool),
+        truncated=np.zeros((rows, steps), bool),
+        first=np.ones((rows, steps), bool),
+    )
+
+
+@given(rows=st.integers(1, 4), steps=st.integers(1, 6), n=st.integers(1, 6), ends=st.integers(0, 255))
+def test_lessons_are_the_n_step_windows_of_each_row(rows, steps, n, ends):
+    rng = np.random.default_rng(ends)
+    terminated = rng.random((rows, steps)) < 0.2
+    first = np.zeros((rows, steps), bool)
+    first[:, 1:] = terminated[:, :-1]
+    sample = Experience(
+        observations=rng.normal(size=(rows, steps, 2)).astype(np.float32),
+        actions=rng.integers(0, 3, (rows, steps)),
+        rewards=rng.normal(size=(rows, steps)).astype(np.float32),
+        next_observations=rng.normal(size=(rows, steps, 2)).astype(np.float32),
+        terminated=terminated,
+        truncated=np.zeros((rows, steps), bool),
+        first=first,
+    )
+    if n > steps:
+        with pytest.raises(SettingError, match=f"windows of {steps} steps hold no n_steps={n}; set steps"):
+            lessons(sample, n, 0.9)
+        return
+    found, at = lessons(sample, n, 0.9), 0
+    for row in range(rows):
+        for start in range(steps - n + 1):
+            cut = slice(start, start + n)
+            parts = [array[row : row + 1, cut] for array in (sample.rewards, terminated, sample.truncated, first)]
+            one = n_step_returns(*parts, discount=0.9)
+            assert found.rewards[at] == one.rewards[0]
+            assert found.discounts[at] == one.discounts[0]
+            assert found.actions[at] == sample.actions[row, start]
+            np.testing.assert_array_equal(found.observations[at], sample.observations[row, start])
+            np.testing.assert_array_equal(found.followed[at], sample.next_observations[row, start + one.last[0]])
+            at += 1
+    assert at == len(found.actions)
+
+
+async def test_what_an_action_is_worth_is_learned():
+    samples = [experience(seed, rows=32) for seed in range(400)]
+    said = await drive(learner, samples=samples, learning_rate=1e-2, publish_every=400, **SETTINGS)
+    network = Perceptron(2, [16], 2)
+    load_weights(network, said.weights[-1].message.tensors)
+    tests = experience(999, rows=64)
+    with torch.inference_mode():
+        values = network(torch.from_numpy(tests.observations[:, 0])).numpy()
+    worth = np.stack([tests.observations[:, 0, 0] <= 0, tests.observations[:, 0, 0] > 0], 1)
+    assert np.abs(values - worth).mean() < 0.1
+
+
+@settings(max_examples=8)
+@given(count=st.integers(0, 7), every=st.integers(1, 3))
+async def test_the_first_weights_and_those_of_every_nth_update_are_published(count, every):
+    said = await drive(learner, samples=[experience(n) for n in range(count)], publish_every=every, **SETTINGS)
+    assert [value.version for value in said.weights] == list(range(0, count + 1, every))
+    assert said.metrics.counters.get("updates", 0) == count
+
+
+async def test_the_learning_rate_falls_to_nothing():
+    samples = [experience(n) for n in range(6)]
+    said = await drive(learner, samples=samples, anneal_updates=3, publish_every=1, **SETTINGS)
+    after = [value.message.tensors["layers.1.weight"] for value in said.weights]
+    assert (after[2] != after[3]).any()
+    for later in after[4:]:
+        np.testing.assert_array_equal(after[3], later)
+
+
+@settings(max_examples=8)
+@given(cut=st.integers(1, 5))
+async def test_a_learner_that_goes_on_from_its_state_learns_what_it_would_have_learned(cut):
+    samples = [experience(n) for n in range(6)]
+    whole = await drive(learner, samples=samples, publish_every=1, **SETTINGS)
+    begun = await drive(learner, samples=samples[:cut], publish_every=1, **SETTINGS)
+    rest = await drive(learner, samples=samples[cut:], saved=begun.saved, publish_every=1, **SETTINGS)
+    assert [value.version for value in rest.weights] == list(range(cut, 7))
+    for name, value in whole.weights[-1].message.tensors.items():
+        np.testing.assert_array_equal(value, rest.weights[-1].message.tensors[name])
