@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from flow.testing import Given
-from flow.testing.cases import Count
 from nodes.experience import Actions, Observations, Transitions
 from nodes.games.interface import game_named
 from nodes.games.messages import Evaluations, Plans, PlayedGame, Positions, Roots, Samples, Steps, Surprises
@@ -55,6 +52,11 @@ def _perceptron(outputs: int) -> Any:
     return make
 
 
+def digits() -> Given:
+    """The smallest part: 18 pictures."""
+    return Given({"part": "test", "test_share": 0.01, "epochs": st.integers(1, 2)})
+
+
 def labelled(rows: int, seed: int) -> Labelled:
     rng = np.random.default_rng(seed)
     return Labelled(_normal(rng, rows, INPUTS), rng.integers(0, CLASSES, rows))
@@ -90,7 +92,7 @@ _Q = {"inputs": INPUTS, "actions": ACTIONS, "hidden": st.just([4]), "device": "c
 
 
 def q_learner() -> Given:
-    settings = {**_Q, "n_steps": st.integers(1, 2), "gradient_norm_max": 10.0}
+    settings = {**_Q, "n_steps": st.integers(1, 2), "gradient_norm_max": 10.0, "anneal_updates": 0}
     return Given(settings, {"samples": st.builds(experience, _ROWS, _SEEDS)})
 
 
@@ -133,18 +135,6 @@ def transitions_replay() -> Given:
     settings = {"rows": 2, "steps": 1, "ratio": 1.0, "least": 2, "capacity": 1000, "capacity_gib": 0.1}
     stream = st.integers(2, 4).map(lambda count: [transitions(2, start) for start in range(count)])
     return Given(settings, streams={"inserts": stream}, variables=({"T": Transitions},))
-
-
-def recorded() -> Given:
-    """A recording of five messages, in a place that lasts as long as this process."""
-    from storage.recording import RecordingWriter
-
-    path = Path(tempfile.mkdtemp(prefix="flow-given-")) / "recorded.flow"
-    writer = RecordingWriter(path, Count)
-    for number in range(5):
-        writer.write(Count(np.full(2, number)))
-    writer.close()
-    return Given({"path": str(path)})
 
 
 def _rules() -> Any:

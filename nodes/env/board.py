@@ -26,7 +26,9 @@ from nodes.games.messages import Plans, PlayedGame, Positions
     promises=Promises(
         given="tests.given_learning:board",
         seeded=True,
-        excused={"C13": "games under way are not saved: a node that is started again begins new ones"},
+        excused={
+            "C13": "games under way are not saved: a node that is started again begins new ones",
+        },
     )
 )
 async def selfplay(
