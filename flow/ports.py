@@ -5,8 +5,7 @@
 | `Call[Q, A]` / `Serve[Q, A]` | each other | request and answer, served in batches of all callers |
 | `Publish[M]` / `Latest[M]`   | each other | the newest value wins                                |
 
-A port that a test makes and one that spans processes are the same classes: what differs is the route behind
-their links.
+A port that a test makes and one that spans processes are the same classes; the route behind their links differs.
 """
 
 from __future__ import annotations
@@ -34,8 +33,7 @@ Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
 
 SIGNATURES_MAX = 256
-# A task that never waits yields all the same once in so many messages: to do so at each is a third of a message's
-# cost. Cancellation is heeded at each.
+# A task that never waits yields once in so many messages: at each is a third of its cost. It heeds cancellation at each.
 YIELD_EVERY = 16
 
 
@@ -149,12 +147,11 @@ class In(Generic[M]):
     def receive_nowait(self) -> M | None:
         """The next message, or None if none waits now."""
         message = self._mailbox.take_nowait()
-        if message is None:
-            return None
-        if self._spec.watch is not None:
-            self._spec.watch.passed(message, "message")
-        self._spec.check(message)
-        return cast(M, as_library(message))
+        if message is not None:
+            if self._spec.watch is not None:
+                self._spec.watch.passed(message, "message")
+            self._spec.check(message)
+        return None if message is None else cast(M, as_library(message))
 
 
 class Out(Generic[M]):
@@ -294,8 +291,7 @@ class Serve(Generic[Q, A]):
 
 
 class _Batches(Generic[Q, A]):
-    # No generator: one that a failed or cancelled node leaves half-way is found by the garbage collector, which
-    # trio warns of.
+    # No generator: one that a node leaves half-way is found by the garbage collector, which trio warns of.
     def __init__(self, spec: PortSpec, mailbox: QuestionMailbox, most: int, sizes: tuple[int, ...]) -> None:
         self._spec = spec
         self._mailbox = mailbox
