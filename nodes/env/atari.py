@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import trio
 
-from flow import Array, Call, Context, Out, Range, compute, node
+from flow import Array, Call, Context, Out, Promises, Range, compute, node
 from flow.errors import SettingError
 from nodes.algo.atari_scores import SCORES, human_normalised
 from nodes.atari_games import GAMES, require_game
@@ -37,7 +37,15 @@ GROUPS = 2
 LANES_MAX = 1024
 
 
-@node(needs=("ale_py",))
+@node(
+    needs=("ale_py",),
+    promises=Promises(
+        given="tests.given:atari_actor",
+        seeded=True,
+        order="by streams",
+        excused={"C13": "an emulator's state is not saved: a node that is started again begins new episodes"},
+    ),
+)
 async def actor(
     policy: Call[Observations, Actions],
     trajectories: Out[Trajectories],
