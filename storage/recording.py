@@ -22,7 +22,8 @@ import msgpack
 from flow import disk
 from flow.errors import DiskFullError, MissingError, StorageError, WireError
 from flow.message import SCALARS, Dim, Field, Message
-from flow.wire import FORMAT, Kind, Schema, decode, encode
+from flow.wire import decode, encode
+from flow.wire_layout import FORMAT, Kind, Schema
 
 M = TypeVar("M", bound=Message)
 
