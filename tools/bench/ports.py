@@ -23,7 +23,8 @@ from flow import Array, In, Message, Out
 from flow.handling import Handling
 from flow.inspect.watch import NodeWatch, Tap
 from flow.message import as_library, freeze, size_in_bytes
-from flow.ports import YIELD_EVERY, Measures, NeverResting, spec_of
+from flow.port_spec import Measures, NeverResting, spec_of
+from flow.ports import YIELD_EVERY
 from flow.stats import Page
 from flow.testing.memory_ports import stream
 from tools.bench.table import Figures, interleaved, print_table
