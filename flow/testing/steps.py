@@ -97,7 +97,7 @@ def _stepped(coroutine: Coroutine[Any, Any, Any], steps: Steps) -> Generator[Any
 
 async def stepped(coroutine: Coroutine[Any, Any, Any], steps: Steps) -> Any:
     """Await a node, and leave it when it goes on for ever."""
-    awaited: Awaitable[Any] = _stepped(coroutine, steps)  # type: ignore[assignment]
+    awaited: Awaitable[Any] = _stepped(coroutine, steps)
     return await awaited
 
 

@@ -15,14 +15,14 @@ from typing import Annotated
 import numpy as np
 import trio
 
-from flow import Call, Context, Out, Range, node
+from flow import Call, Context, Out, Promises, Range, node
 from flow.errors import MessageError
 from nodes.algo.root import choose, policy_target
 from nodes.games.interface import GAMES, Game, Position, game_named, legal_of, observations_of
 from nodes.games.messages import Plans, PlayedGame, Positions
 
 
-@node
+@node(promises=Promises(given="tests.given_learning:board", seeded=True))
 async def selfplay(
     planner: Call[Positions, Plans],
     games: Out[PlayedGame],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from flow import Context, In, Live, Out, Publish, Range, Saved, compute, node
+from flow import Context, In, Live, Out, Promises, Publish, Range, Saved, compute, node
 from nodes.games.interface import GAMES, game_named
 from nodes.games.messages import Samples, Surprises
 from nodes.messages import Weights
@@ -25,7 +25,7 @@ class Progress:
     updates: int = 0
 
 
-@node(needs=("torch",))
+@node(needs=("torch",), promises=Promises(given="tests.given_learning:muzero_learner", seeded=True))
 async def learner(
     samples: In[Samples],
     surprises: Out[Surprises],

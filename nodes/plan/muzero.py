@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 import numpy as np
 import trio
 
-from flow import Array, Call, Context, Range, Serve, compute, node
+from flow import Array, Call, Context, Promises, Range, Serve, compute, node
 from flow.errors import FlowError, PeerRestarted
 from nodes.algo.puct import Kernel, Rules, Trees, kernel_named
 from nodes.algo.root import priors_of, with_noise
@@ -27,7 +27,7 @@ from nodes.games.messages import Evaluations, Plans, Positions, Roots, Steps
 TRIES = 3
 
 
-@node
+@node(promises=Promises(given="tests.given_learning:planner"))
 async def planner(
     requests: Serve[Positions, Plans],
     roots: Call[Roots, Evaluations],

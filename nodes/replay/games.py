@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import numpy as np
 import trio
 
-from flow import Array, Context, In, Out, Range, Saved, compute, node
+from flow import Array, Context, In, Out, Promises, Range, Saved, compute, node
 from flow.errors import NotStoredError, SettingError
 from nodes.algo.muzero_targets import Beyond, Record, n_step_values, record, unrolled
 from nodes.games.messages import PlayedGame, Samples, Surprises
@@ -39,7 +39,7 @@ class Counts:
     sampled: int = 0
 
 
-@node
+@node(promises=Promises(given="tests.given_learning:games_replay", seeded=True))
 async def replay(
     inserts: In[PlayedGame],
     surprises: In[Surprises],

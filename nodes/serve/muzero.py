@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import trio
 
-from flow import Array, Context, Latest, Range, Serve, compute, node
+from flow import Array, Context, Latest, Promises, Range, Serve, compute, node
 from flow.batch import Batch
 from flow.errors import MessageError
 from nodes.games.interface import GAMES, game_named
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@node(needs=("torch",))
+@node(needs=("torch",), promises=Promises(given="tests.given_learning:model"))
 async def model(
     roots: Serve[Roots, Evaluations],
     steps: Serve[Steps, Evaluations],

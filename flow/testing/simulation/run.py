@@ -273,9 +273,7 @@ class Simulation:
 
     def said(self, worker: str, level: Level, node: str, text: str) -> None:
         """An event of the run's log."""
-        # The directory has another name in each run.
-        text = text.replace(str(self.directory.path), "RUN")
-        self.journal.note(level, node or worker, text.rstrip().rpartition("\n")[2])
+        self.journal.note(level, node or worker, text=text.rstrip().rpartition("\n")[2])
         if level == "error" and node:
             self.node_failed(node, text)
         elif level == "warning" and ("dropped a message" in text or "lost" in text):
