@@ -22,7 +22,7 @@ from flow.batch import Batch, Staging, bucket_for, powers_of_two
 from flow.errors import MessageError
 from flow.handling import Handling
 from flow.links import CallLink, NewestLink, StreamLink
-from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
+from flow.mailbox import YIELD_EVERY, NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message, Sizes, as_library, check, freeze, signature, size_in_bytes
 from flow.stats import Histogram
 
@@ -34,9 +34,6 @@ Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
 
 SIGNATURES_MAX = 256
-# A task that never waits yields all the same once in so many messages: to do so at each is a third of a message's
-# cost. Cancellation is heeded at each.
-YIELD_EVERY = 16
 
 
 class Rest(Protocol):
@@ -100,8 +97,7 @@ class PortSpec:
 
 def spec_of(port: Any) -> PortSpec:
     """What a port of any kind knows of itself."""
-    spec: PortSpec = port._spec
-    return spec
+    return cast(PortSpec, port._spec)
 
 
 class In(Generic[M]):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from flow.testing import Given
-from flow.testing.cases import Count
 from nodes.experience import Actions, Observations, Transitions
 from nodes.games.interface import game_named
 from nodes.games.messages import PlayedGame, Positions, Roots, Samples, Steps, Surprises
@@ -138,18 +135,6 @@ def transitions_replay() -> Given:
     settings = {"rows": 2, "steps": 1, "ratio": 1.0, "least": 2, "capacity": 1000, "capacity_gib": 0.1}
     stream = st.integers(2, 4).map(lambda count: [transitions(2, start) for start in range(count)])
     return Given(settings, streams={"inserts": stream}, variables=({"T": Transitions},))
-
-
-def recorded() -> Given:
-    """A recording of five messages, in a place that lasts as long as this process."""
-    from storage.recording import RecordingWriter
-
-    path = Path(tempfile.mkdtemp(prefix="flow-given-")) / "recorded.flow"
-    writer = RecordingWriter(path, Count)
-    for number in range(5):
-        writer.write(Count(np.full(2, number)))
-    writer.close()
-    return Given({"path": str(path)})
 
 
 def _rules() -> Any:

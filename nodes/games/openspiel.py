@@ -52,6 +52,10 @@ class OpenSpielPosition:
             raise IllegalMove(f"{self._game.name}: move {action} is not legal here:\n{self._state}")
         return OpenSpielPosition(self._state.child(action), self._game, self.mover)
 
+    def searched_by(self, bot: Any) -> int:
+        """What a bot of OpenSpiel plays here."""
+        return int(bot.step(self._state))
+
     def action_named(self, action: int) -> str:
         return str(self._state.action_to_string(self.mover, action))
 
@@ -119,6 +123,26 @@ class OpenSpiel:
         state = self._game.new_initial_state()
         return [OpenSpielPosition(state, self, 1 - state.current_player())]
 
+    def searcher(self, simulations: int, seed: int, uct_c: float, memory_mb: int) -> Searcher:
+        """OpenSpiel's own tree search with random playouts, as an opponent."""
+        import pyspiel
+
+        evaluator = pyspiel.RandomRolloutEvaluator(1, seed)
+        bot = pyspiel.MCTSBot(self._game, evaluator, uct_c, simulations, memory_mb, True, seed, False)
+        return Searcher(bot)
+
     def move_name(self, position: Position, action: int) -> str:
         assert isinstance(position, OpenSpielPosition)
         return position.action_named(action)
+
+
+class Searcher:
+    """A bot of OpenSpiel as an opponent."""
+
+    def __init__(self, bot: Any) -> None:
+        self._bot = bot
+
+    def move(self, position: Position) -> int:
+        """See `nodes.games.opponents`."""
+        assert isinstance(position, OpenSpielPosition)
+        return position.searched_by(self._bot)

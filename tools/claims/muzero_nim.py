@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -61,13 +61,12 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)  # the network is small: more threads wait for each other
     solution = solve(game_named("nim"))
-    found = {
-        "K = 5": [result(solution, Training(seed, options.rounds)) for seed in options.seeds],
-        "K = 1": [result(solution, Training(seed, options.rounds, unroll=1)) for seed in options.seeds],
-        "3 simulations": [result(solution, Training(seed, options.rounds, simulations=3)) for seed in options.seeds],
-    }
-    for name, results in found.items():
-        print_table(name, options.seeds, results)
+    plain = Training(0, rounds=options.rounds)
+    cases = {"K = 5": plain, "K = 1": replace(plain, unroll=1), "3 simulations": replace(plain, simulations=3)}
+    found = {}
+    for name, training in cases.items():
+        found[name] = [result(solution, replace(training, seed=seed)) for seed in options.seeds]
+        print_table(name, options.seeds, found[name])
     if options.output is not None:
         draw(found["K = 5"], options.output)
     return report.verdict(checks(found))

@@ -34,7 +34,8 @@ class Search:
     c1: float = 1.25
     c2: float = 19652.0
     bounds: tuple[float, float] | None = None
-    seen: list[float] = field(default_factory=list)
+    low: float = math.inf
+    high: float = -math.inf
     returns: list[float] = field(default_factory=list)
 
     def run(self, hidden: object, priors: list[float], model: Model, simulations: int) -> State:
@@ -61,7 +62,7 @@ class Search:
             g = edge.reward + self.gamma * sign * g
             edge.q = (edge.visits * edge.q + g) / (edge.visits + 1)
             edge.visits += 1
-            self.seen.append(edge.q)
+            self.low, self.high = min(self.low, edge.q), max(self.high, edge.q)
         self.returns.append(g)
 
     def best(self, state: State) -> int:
@@ -80,5 +81,5 @@ class Search:
     def normalised(self, edge: Edge) -> float:
         if edge.visits == 0:
             return 0.0
-        low, high = self.bounds or (min(self.seen), max(self.seen))
+        low, high = self.bounds or (self.low, self.high)
         return (edge.q - low) / (high - low) if high > low else edge.q

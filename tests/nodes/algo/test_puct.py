@@ -54,7 +54,7 @@ def test_visits_and_values_are_those_of_a_tree_written_from_the_equations(
         np.testing.assert_allclose(trees.root_q()[row], [edge.q for edge in root.edges], atol=1e-9)
         np.testing.assert_allclose(trees.root_values()[row], np.mean(slow.returns), atol=1e-9)
         if rules.bounds is None:
-            np.testing.assert_allclose((trees.low[row], trees.high[row]), (min(slow.seen), max(slow.seen)), atol=1e-9)
+            np.testing.assert_allclose((trees.low[row], trees.high[row]), (slow.low, slow.high), atol=1e-9)
 
 
 @pytest.mark.skipif(not NUMBA, reason=puct.NO_NUMBA)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -9,15 +11,20 @@ from flow.testing.harness import drive
 from nodes.evaluate.exam import exam
 from nodes.games.interface import game_named
 from nodes.games.messages import Plans, Positions
-from nodes.games.solve import solve
+from nodes.games.solve import Solution, solve
 from nodes.messages import Weights
 
 NOTHING = Weights({})
 
 
+@functools.cache
+def solved(name: str) -> Solution:
+    return solve(game_named(name))
+
+
 def adviser(name: str, *, wrong: bool):
     """Visits the best move of each position, or the worst; its priors are the other way round."""
-    found = solve(game_named(name))
+    found = solved(name)
     index = {position.observation().tobytes(): at for at, position in enumerate(found.positions)}
     worst = np.where(np.isfinite(found.q), found.q, np.inf).argmin(1)
     best = found.q.argmax(1)
