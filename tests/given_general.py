@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from flow.testing.cases import Count
 from nodes.experience import Actions
 from nodes.messages import Weights
 from nodes.sink.wav import Audio
+from storage.recording import RecordingWriter
 
 GAME = "classic/tictactoe-v3"
 
@@ -56,6 +60,19 @@ def pictures() -> Given:
 def in_the_run() -> Given:
     """Files of the node's own place."""
     return Given({"path": ""}, variables=({"M": Count},))
+
+
+@functools.cache
+def _recording() -> str:
+    path = Path(tempfile.mkdtemp(prefix="flow-given-")) / "numbers.flow"
+    with RecordingWriter(path, Count) as writer:
+        for number in range(5):
+            writer.write(Count(np.array([number])))
+    return str(path)
+
+
+def recorded() -> Given:
+    return Given({"path": _recording(), "passes": st.sampled_from([None, 1, 2])})
 
 
 def _served(settings: Mapping[str, Any]) -> st.SearchStrategy[Features]:

@@ -41,11 +41,7 @@ class Progress:
     sent: int = 0
 
 
-<<<<<<< HEAD
-@node(binds=_recorded, promises=Promises(given="tests.given_learning:recorded"))
-=======
 @node(binds=_recorded, promises=Promises(given="tests.given_general:recorded"))
->>>>>>> main
 async def read(
     messages: Out[M],
     context: Context,
