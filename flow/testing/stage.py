@@ -20,7 +20,8 @@ from flow.links import CallLink, NewestLink, StreamLink
 from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message
 from flow.node_type import NodeType, Port
-from flow.ports import Call, In, Latest, Out, PortSpec, Publish, Serve
+from flow.port_spec import PortSpec
+from flow.ports import Call, In, Latest, Out, Publish, Serve
 from flow.tally import Tally
 from flow.testing.compare import digest
 from flow.testing.memory_ports import UNBOUNDED, Listener
