@@ -19,17 +19,13 @@ import trio
 
 from flow.batch import Batch, Staging, bucket_for, powers_of_two
 from flow.links import CallLink, NewestLink, StreamLink
-from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
+from flow.mailbox import YIELD_EVERY, NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message, as_library, freeze, size_in_bytes
 from flow.port_spec import PortSpec
 
 M = TypeVar("M", bound=Message)
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
-
-# A task that never waits yields all the same once in so many messages: to do so at each is a third of a message's
-# cost. Cancellation is heeded at each.
-YIELD_EVERY = 16
 
 
 class In(Generic[M]):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flow.testing import Given
 from nodes.experience import Actions, Observations, Transitions
 from nodes.games.interface import game_named
-from nodes.games.messages import PlayedGame, Positions, Roots, Samples, Steps, Surprises
+from nodes.games.messages import Evaluations, Plans, PlayedGame, Positions, Roots, Samples, Steps, Surprises
 from nodes.learn.classifier import Labelled
 from nodes.learn.q import Experience
 from nodes.messages import Weights
@@ -153,8 +153,22 @@ def positions(rows: int, seed: int) -> Positions:
 
 
 def planner() -> Given:
+    def answers(settings: Mapping[str, Any]) -> Any:
+        def answer(asked: Any) -> Evaluations:
+            rows = len(asked.slots)
+            return Evaluations(
+                np.zeros(rows, np.float32),
+                np.zeros((rows, _rules().actions), np.float32),
+                np.full(rows, 0.25, np.float32),
+                1,
+                0,
+            )
+
+        return answer
+
     settings = {"simulations": st.integers(1, 3), "kernel": "numpy", "positions_max": 8}
-    return Given(settings, {"requests": st.builds(positions, _ROWS, _SEEDS)})
+    asked = st.builds(positions, _ROWS, _SEEDS)
+    return Given(settings, {"requests": asked}, answers={"roots": answers, "steps": answers})
 
 
 _MODEL = {"game": GAME, "network": "mlp", "width": 4, "blocks": 0, "bins": 0, "device": "cpu"}
@@ -226,10 +240,23 @@ def games_replay() -> Given:
     return Given(settings, {"inserts": st.builds(played, st.integers(1, 4), _SEEDS), "surprises": surprises})
 
 
+def plans(settings: Mapping[str, Any]) -> Any:
+    """A planner that has visited every legal move as often."""
+
+    def answer(asked: Positions) -> Plans:
+        rows = len(asked.noisy)
+        visits = asked.legal.astype(np.int32)
+        priors = visits / np.maximum(visits.sum(1, keepdims=True), 1)
+        return Plans(visits, np.zeros(rows, np.float32), priors.astype(np.float32), 0)
+
+    return answer
+
+
 def board() -> Given:
-    return Given({"game": GAME, "lanes": st.integers(1, 2), "groups": 1, "temperature": 1.0})
+    settings = {"game": GAME, "lanes": st.integers(1, 2), "groups": 1, "temperature": 1.0}
+    return Given(settings, answers={"planner": plans})
 
 
 def exam() -> Given:
     tensors = st.just(Weights({}))
-    return Given({"game": "nim", "every": 1, "at_once": 256}, {"weights": tensors})
+    return Given({"game": "nim", "every": 1, "at_once": 256}, {"weights": tensors}, answers={"planner": plans})

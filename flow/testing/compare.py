@@ -77,15 +77,22 @@ def _short(value: Any) -> str:
 
 
 def difference(
-    one: Mapping[str, Sequence[Any]], other: Mapping[str, Sequence[Any]], promises: Promises | None = None
+    one: Mapping[str, Sequence[Any]],
+    other: Mapping[str, Sequence[Any]],
+    promises: Promises | None = None,
+    tolerance: float = 0.0,
 ) -> str:
-    """Where what was said in two trials differs, by port; "" where it does not. promises: in what order it may be."""
+    """Where what was said in two trials differs, by port; "" where it does not.
+
+    Args:
+      promises: in what order it may be. tolerance: of each float's size, and at 0.
+    """
     for port in sorted({*one, *other}):
         a, b = list(one.get(port, ())), list(other.get(port, ()))
         if promises is not None:
             a, b = ordered(a, promises), ordered(b, promises)
         for index, (left, right) in enumerate(zip(a, b, strict=False)):
-            if where := message_difference(left, right):
+            if where := message_difference(left, right, tolerance):
                 return f"port {port}, message {index}: {where}"
         if len(a) != len(b):
             return f"port {port}: {len(a)} messages and {len(b)}"

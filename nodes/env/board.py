@@ -22,7 +22,15 @@ from nodes.games.interface import GAMES, Game, Position, game_named, legal_of, o
 from nodes.games.messages import Plans, PlayedGame, Positions
 
 
-@node(promises=Promises(given="tests.given_learning:board", seeded=True))
+@node(
+    promises=Promises(
+        given="tests.given_learning:board",
+        seeded=True,
+        excused={
+            "C13": "games under way are not saved: a node that is started again begins new ones",
+        },
+    )
+)
 async def selfplay(
     planner: Call[Positions, Plans],
     games: Out[PlayedGame],

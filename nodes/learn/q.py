@@ -91,12 +91,10 @@ async def learner(
       hidden: widths of the hidden layers.
       learning_rate: of Adam, at the start.
       anneal_updates: updates over which it falls to 0 in a straight line; 0 keeps it.
-      n_steps: rewards that are summed before the target network is asked; windows must be as long. From a longer one
-        all its steps are learned that have so many behind them.
+      n_steps: rewards that are summed before the target network is asked; windows must be as long or longer.
       discount: γ.
       target_mix: τ, how much of the network the target network takes over after each update.
-      return_max: no discounted return is larger, nor less than minus this, so what is learned is kept within it:
-        largest reward / (1 - γ), for instance. 0 sets no bound.
+      return_max: what is learned is kept within ± this: the largest reward / (1 - γ), for instance; 0 sets no bound.
       gradient_norm_max: the gradient is scaled down to this norm.
       device: "cpu", "cuda", "cuda:1" or "auto", a GPU if there is one.
     """

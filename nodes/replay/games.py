@@ -39,7 +39,17 @@ class Counts:
     sampled: int = 0
 
 
-@node(promises=Promises(given="tests.given_learning:games_replay", seeded=True))
+@node(
+    promises=Promises(
+        excused={
+            "C13": "what is sampled depends on when it is asked for: a node that is started again draws anew",
+            "C09": "what is sampled depends on when it is asked for: later there is more to draw from",
+            "C14": "it draws as soon as it is started again, and so its state moves on",
+        },
+        given="tests.given_learning:games_replay",
+        seeded=True,
+    )
+)
 async def replay(
     inserts: In[PlayedGame],
     surprises: In[Surprises],

@@ -43,7 +43,8 @@ def test_a_node_keeps_the_contract(name):
     alarms = [
         f"{result}\n{source(node_type, result) if result.case is not None else ''}"
         for result in results
-        if result.status in (FAILED, UNTRIED)
+        # So few examples may say nothing of a rule; that all are refused may not be.
+        if result.status == FAILED or (result.status == UNTRIED and "refused" in result.text)
     ]
     assert alarms == [], "\n".join(alarms)
 

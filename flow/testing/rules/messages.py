@@ -169,7 +169,9 @@ def seed_matters(subject: Subject) -> None:
 
 
 def _seed_applies(node_type: NodeType[Any]) -> str:
-    return "" if node_type.context_parameter else "it takes no Context, so it has no seed"
+    if not node_type.context_parameter:
+        return "it takes no Context, so it has no seed"
+    return needs("Out", "Call", "Publish", "Serve")(node_type)
 
 
 def alters_nothing(subject: Subject) -> None:

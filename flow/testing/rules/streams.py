@@ -156,7 +156,7 @@ def ends(subject: Subject) -> None:
     if record.stuck:
         raise BrokenError(f"its inputs have ended, and {record.stuck}")
     one = subject.plain()
-    late = subject.play(How(end_after=500.0))
+    late = subject.play(How(end_after=100.0))
     if late.stuck or late.error is not None:
         raise BrokenError(f"its inputs ended late, and {late.stuck or late.error}")
     endless = subject.count("Latest") or not one.ended

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from flow.errors import SettingError
+from flow.errors import MissingError, SettingError
 from flow.graph import load_graph
 from flow.graph.check import require_closed
 from flow.testing.simulation.faults import Fault, Survey, draw_faults
@@ -89,9 +89,7 @@ class Runner:
         require_closed(graph)
         self.request = request
         self.case = Case(graph, _load_check(request.check), request.seconds)
-        torch = sys.modules.get("torch")
-        if torch is not None:
-            torch.set_num_threads(1)
+        _import_needs({package for node in graph.nodes.values() for package in node.type.needs})
         # The first run also imports what nodes import when they run; it is no part of any result.
         self.first = simulate_once(self.case, _SURVEY_SEED)
         self.survey = Survey(self.first.counts)
@@ -124,6 +122,22 @@ class Runner:
             if rules & {violation.rule for violation in tried.violations}:
                 smallest = tried
         return smallest
+
+
+def _import_needs(packages: set[str]) -> None:
+    """Import what a fork server would.
+
+    Raises:
+      MissingError: a package is not installed.
+    """
+    for package in sorted(packages):
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError as error:
+            raise MissingError(f"the graph needs the package '{error.name}', which is not installed") from None
+    torch = sys.modules.get("torch")
+    if torch is not None:  # as a worker does; and runs are spread over processes already
+        torch.set_num_threads(1)
 
 
 def _load_check(name: str | None) -> Check | None:
