@@ -10,14 +10,14 @@ from typing import Annotated
 import numpy as np
 import trio
 
-from flow import Array, Call, Context, Latest, Range, compute, node
+from flow import Array, Call, Context, Latest, Promises, Range, compute, node
 from nodes.games.interface import GAMES, game_named, legal_of, observations_of
 from nodes.games.messages import Plans, Positions
 from nodes.games.solve import Solution, solve
 from nodes.messages import Weights
 
 
-@node
+@node(promises=Promises(given="tests.given_games:exam"))
 async def exam(
     planner: Call[Positions, Plans],
     weights: Latest[Weights],

@@ -18,8 +18,8 @@ from typing import Annotated, Literal
 import numpy as np
 import trio
 
-from flow import Array, Call, Context, Range, Serve, compute, node
-from flow.errors import FlowError, PeerRestarted
+from flow import Array, Call, Context, Promises, Range, Serve, compute, node
+from flow.errors import FlowError, MessageError, PeerRestarted
 from nodes.algo.puct import Kernel, Rules, Trees, kernel_named
 from nodes.algo.root import priors_of, with_noise
 from nodes.games.messages import Evaluations, Plans, Positions, Roots, Steps
@@ -27,7 +27,7 @@ from nodes.games.messages import Evaluations, Plans, Positions, Roots, Steps
 TRIES = 3
 
 
-@node
+@node(promises=Promises(given="tests.given_games:planner"))
 async def planner(
     requests: Serve[Positions, Plans],
     roots: Call[Roots, Evaluations],
@@ -110,7 +110,14 @@ class Search:
 
         Raises:
           LostTree: it was not the same model three times in a row.
+          MessageError: a position without a legal move.
         """
+        stuck = np.flatnonzero(~asked.legal.any(1))
+        if stuck.size:
+            raise MessageError(
+                f"row {stuck[0]} of a question has no legal move, so there is nothing to plan; ask about games that "
+                "are not over"
+            )
         for _ in range(TRIES):
             try:
                 return await self._search(asked, roots, steps)

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import numpy as np
 import trio
 
-from flow import Array, Context, In, Out, Range, Saved, compute, node
+from flow import Array, Context, In, Out, Promises, Range, Saved, compute, node
 from flow.errors import NotStoredError, SettingError
 from nodes.algo.muzero_targets import Beyond, Record, n_step_values, record, unrolled
 from nodes.games.messages import PlayedGame, Samples, Surprises
@@ -39,7 +39,13 @@ class Counts:
     sampled: int = 0
 
 
-@node
+@node(
+    promises=Promises(
+        given="tests.given_games:replay",
+        seeded=True,
+        excused={"C09": "it stores what comes; `slack` bounds by how much that may be ahead of what is sent"},
+    )
+)
 async def replay(
     inserts: In[PlayedGame],
     surprises: In[Surprises],
@@ -83,6 +89,7 @@ async def replay(
             f"least_positions={least_positions} is more than capacity_positions={capacity_positions}: "
             "no sample would be sent"
         )
+    counts = saved.keep("counts", Counts())
     first = await _first(inserts)
     if first is None:
         return
@@ -95,7 +102,6 @@ async def replay(
         importance_exponent,
         np.random.default_rng((context.seed, context.incarnation)),
     )
-    counts = saved.keep("counts", Counts())
     coupled = Coupled(counts, samples_a_position, slack, least_positions, batch)
     path = Path(context.directory) / "games"
     with await compute(
