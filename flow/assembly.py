@@ -21,7 +21,8 @@ from flow.mailbox import Mailbox, NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.node_type import NodeType, Port
 from flow.occupancy import Doing, Occupancy
 from flow.plan import CALL, STREAM, LinkPlan, NodePlan, Plan
-from flow.ports import Call, In, Latest, Measures, Out, PortSpec, Publish, Rest, Serve
+from flow.port_spec import Measures, PortSpec, Rest
+from flow.ports import Call, In, Latest, Out, Publish, Serve
 from flow.stats import Page
 from flow.tally import Tally
 from flow.wire import Schema

@@ -21,7 +21,7 @@ from flow.logs import EventLog
 from flow.node_type import NodeType
 from flow.occupancy import Occupancy
 from flow.plan import NodePlan
-from flow.ports import spec_of
+from flow.port_spec import spec_of
 from flow.saved import Packed, Saved
 from flow.stats import Counter, Gauge, Page, Series, State
 

@@ -175,7 +175,7 @@ def atari_replay() -> Given:
         "capacity_gib": 0.1,
     }
     stream = st.lists(st.integers(1, 3), max_size=4).map(
-        lambda sizes: [trajectories(size, index, steps=4) for index, size in enumerate(sizes)]
+        lambda sizes: [trajectories(size, index) for index, size in enumerate(sizes)]
     )
     return Given(settings, streams={"inserts": stream})
 

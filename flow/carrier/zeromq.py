@@ -299,8 +299,9 @@ class Hub:
 
     def peer_restarted(self, worker: str, path: Path, epoch: int) -> None:
         """A worker is there, for the first time or again: connect, and settle what was under way to the old one."""
-        peer = self.peer(worker)
-        if epoch <= peer.epoch:  # told twice, or by one who has not heard of the newest
+        peer = self.peers.get(worker)
+        # No link ties the two; or told twice, or by one who has not heard of the newest.
+        if peer is None or epoch <= peer.epoch:
             return
         again = peer.epoch >= 0
         peer.connect(path, epoch)

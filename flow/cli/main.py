@@ -26,6 +26,7 @@ COMMANDS = {
     "test": "flow.cli.test",
     "ps": "flow.cli.ps",
     "top": "flow.cli.top",
+    "inspect": "flow.cli.inspect",
     "tap": "flow.cli.tap",
     "stack": "flow.cli.stack",
     "set": "flow.cli.set",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tomllib
-from typing import Any
 
 from flow.cli.aim import add_words, aimed
 
@@ -34,6 +32,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(arguments: argparse.Namespace) -> int:
     """Set it in each replica that is named."""
     found, (address, text) = aimed(arguments, arguments.parser, 2)
+    from flow.inspect.live import value_of
     from flow.inspect.protocol import split_port
     from flow.inspect.session import Session
 
@@ -47,11 +46,3 @@ def run(arguments: argparse.Namespace) -> int:
                 what = f"{one.name}.{name}: {told['before']!r} -> {told['value']!r}"
                 print(f"{what}, for certain from message {told['holds_from']} on")
     return 0
-
-
-def value_of(text: str) -> Any:
-    """A value as a graph file writes it; what is none there is a text."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from flow.cli.aim import add_words, aimed
-
-if TYPE_CHECKING:
-    from flow.inspect.samples import Sample, SampledArray
 
 EXAMPLE = """examples:
   flow tap actor.trajectories                 three messages of the newest run: dtypes, shapes, statistics
@@ -56,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     from flow.inspect.exports import save
     from flow.inspect.protocol import split_port
     from flow.inspect.session import Session
+    from flow.view.sample import sample_json, sample_lines
 
     node, replica, port = split_port(address)
     wanted = node if replica is None else f"{node}[{replica}]"
@@ -73,7 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for one, sample in samples:
             title = f"{one.name}.{port}"
-            print(json.dumps(as_json(title, sample)) if arguments.json else "\n".join(lines(title, sample)), flush=True)
+            print(
+                json.dumps(sample_json(title, sample)) if arguments.json else "\n".join(sample_lines(title, sample)),
+                flush=True,
+            )
             if arguments.save is not None:
                 for path in save(sample, arguments.save, f"{title}-{sample.number:06d}"):
                     print(f"  wrote {path}", file=sys.stderr, flush=True)
@@ -82,55 +80,3 @@ def run(arguments: argparse.Namespace) -> int:
                 return 0
     print(f"flow tap: nothing passed {address} for {arguments.wait:g} s; flow top shows who waits", file=sys.stderr)
     return 1
-
-
-def lines(title: str, sample: Sample) -> list[str]:
-    """A sample for people."""
-    from flow.inspect.samples import SampledArray
-
-    clock = time.strftime("%H:%M:%S", time.localtime(sample.time)) + f".{int(sample.time % 1 * 1000):03d}"
-    missed = (f"  {sample.skipped} skipped" if sample.skipped else "") + (
-        f"  {sample.dropped} dropped" if sample.dropped else ""
-    )
-    found = [f"{title} #{sample.number}  {clock}  {sample.what} {sample.type}{missed}"]
-    width = max((len(name) for name in sample.fields), default=0)
-    for name, value in sample.fields.items():
-        said = array_line(value) if isinstance(value, SampledArray) else f"{type(value).__name__:<8} {value!r:.80}"
-        found.append(f"  {name:<{width}}  {said}")
-    return found
-
-
-def array_line(value: SampledArray) -> str:
-    """dtype, shape and statistics of an array."""
-    from flow.inspect.statistics import statistics
-    from flow.view.numbers import real
-
-    found = statistics(value.values)
-    shape = f"({', '.join(map(str, value.shape))})"
-    parts = [f"{value.values.dtype.name:<8} {shape:<22}"]
-    if found.least is not None and found.most is not None:
-        parts.append(f"{real(found.least)} to {real(found.most)}")
-    if found.mean is not None and found.spread is not None:
-        parts.append(f"mean {real(found.mean)} ± {real(found.spread)}")
-    parts += [f"{found.nans} NaN"] if found.nans else []
-    parts += [f"{found.infinities} infinite"] if found.infinities else []
-    if value.is_cut:
-        parts.append(f"of its first ({', '.join(map(str, value.values.shape))})")
-    return "  ".join(parts)
-
-
-def as_json(title: str, sample: Sample) -> dict[str, Any]:
-    """A sample for scripts: statistics in place of arrays."""
-    from dataclasses import asdict
-
-    from flow.inspect.samples import SampledArray
-    from flow.inspect.statistics import statistics
-
-    fields: dict[str, Any] = {}
-    for name, value in sample.fields.items():
-        if isinstance(value, SampledArray):
-            shown = {"dtype": value.values.dtype.name, "shape": value.shape, "of_first": value.values.shape}
-            fields[name] = {**shown, **asdict(statistics(value.values))}
-        else:
-            fields[name] = None if isinstance(value, float) and not math.isfinite(value) else value
-    return {**{key: item for key, item in vars(sample).items() if key != "fields"}, "port": title, "fields": fields}

@@ -230,7 +230,10 @@ def _workers() -> Schema:
 def _until() -> Schema:
     number = _or_param({"type": "number", "exclusiveMinimum": 0})
     times = {name: {**number, "description": f"Time in {name}."} for name in ("seconds", "minutes", "hours")}
-    text = "A run is done when one of these is reached: metrics by name, or a time."
+    text = (
+        "A run is done when one of these is reached: a time, or a counter, which adds up over replicas and the copies "
+        'of a sweep; "frames@trust=0.3" is that of one copy.'
+    )
     return {**_table(number, text), "properties": times}
 
 

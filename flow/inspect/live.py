@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,14 @@ def write_live(directory: Path, values: dict[str, Any]) -> None:
     unfinished = directory / f".{NAME}.{os.getpid()}"
     unfinished.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     os.replace(unfinished, directory / NAME)
+
+
+def value_of(text: str) -> Any:
+    """A value as a graph file writes it; what is none there is a text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def accept(node: str, settings: dict[str, Setting], name: str, value: Any) -> Any:

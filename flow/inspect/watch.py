@@ -19,7 +19,7 @@ from flow.inspect.protocol import pack
 from flow.inspect.samples import fields_of
 from flow.message import Message, size_in_bytes
 from flow.occupancy import Occupancy
-from flow.ports import PortSpec, Rest, spec_of
+from flow.port_spec import PortSpec, Rest, spec_of
 
 # A frame around the samples of a tap.
 _AROUND = 1024

@@ -14,7 +14,8 @@ from flow.batch import Batch
 from flow.mailbox import QuestionMailbox
 from flow.message import Array, Field, Message, Sizes
 from flow.node_type import Port
-from flow.ports import PortSpec, Serve
+from flow.port_spec import PortSpec
+from flow.ports import Serve
 
 # Of an integer without bounds: small enough to count, index or shift with.
 INTEGER_MAX = 2

@@ -86,7 +86,7 @@ class Cases:
         if given is not None:
             return given if isinstance(given, st.SearchStrategy) else st.just(given)
         drawn = drawn_setting(setting)
-        if setting.required:
+        if setting.required and drawn is not None:
             return drawn
         return st.just(setting.default) if drawn is None else st.just(setting.default) | drawn
 

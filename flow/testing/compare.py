@@ -65,7 +65,7 @@ def _equal(one: Any, other: Any, tolerance: float) -> bool:
         return False
     if tolerance and one.dtype.kind in "fc":
         return bool(np.allclose(one, other, tolerance, tolerance, equal_nan=True))
-    return one.tobytes() == other.tobytes()
+    return bool(one.tobytes() == other.tobytes())
 
 
 def _short(value: Any) -> str:
@@ -77,15 +77,22 @@ def _short(value: Any) -> str:
 
 
 def difference(
-    one: Mapping[str, Sequence[Any]], other: Mapping[str, Sequence[Any]], promises: Promises | None = None
+    one: Mapping[str, Sequence[Any]],
+    other: Mapping[str, Sequence[Any]],
+    promises: Promises | None = None,
+    tolerance: float = 0.0,
 ) -> str:
-    """Where what was said in two trials differs, by port; "" where it does not. promises: in what order it may be."""
+    """Where what was said in two trials differs, by port; "" where it does not.
+
+    Args:
+      promises: in what order it may be. tolerance: of each float's size, and at 0.
+    """
     for port in sorted({*one, *other}):
         a, b = list(one.get(port, ())), list(other.get(port, ()))
         if promises is not None:
             a, b = ordered(a, promises), ordered(b, promises)
         for index, (left, right) in enumerate(zip(a, b, strict=False)):
-            if where := message_difference(left, right):
+            if where := message_difference(left, right, tolerance):
                 return f"port {port}, message {index}: {where}"
         if len(a) != len(b):
             return f"port {port}: {len(a)} messages and {len(b)}"
@@ -97,14 +104,15 @@ def ordered(messages: list[Any], promises: Promises) -> list[Any]:
     if promises.order == "total" or any(isinstance(message, tuple) for message in messages):
         return messages
     field = promises.order_field
-    if field is None:
+    if field is None or not all(hasattr(message, field) for message in messages):
         return sorted(messages, key=digest)
-    return sorted(messages, key=lambda message: _key(message, field))
+    return sorted(messages, key=lambda message: key_of(message, field))
 
 
-def _key(message: Message, field: str) -> bytes:
-    value = getattr(message, field, None)
-    return value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
+def key_of(message: Message, field: str) -> bytes:
+    """The value of the field by which a node keeps order."""
+    value = getattr(message, field)
+    return bytes(value.tobytes()) if isinstance(value, np.ndarray) else repr(value).encode()
 
 
 def is_prefix(one: Mapping[str, Sequence[Any]], whole: Mapping[str, Sequence[Any]]) -> str:

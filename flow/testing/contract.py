@@ -51,6 +51,8 @@ LEVELS = {
     "full": Level(28.0, 500, least=10, shrink_seconds=10.0),
     "soak": Level(600.0, 100_000, least=100, shrink_seconds=60.0),
 }
+# So many cases must fail to show what one would have shown.
+SOME = 8
 OK, EXCUSED, NOT_APPLICABLE, UNTRIED, FAILED = "ok", "excused", "does not apply", "not tried", "FAILED"
 
 
@@ -95,7 +97,7 @@ class _Search:
         began = time.monotonic()
         self.budget = Budget(self.seconds)
         quiet = hypothesis.settings(
-            max_examples=self.level.examples,
+            max_examples=max(self.level.examples, 3 * SOME) if self.rule.some else self.level.examples,
             database=None,
             deadline=None,
             phases=(Phase.generate,) if self.rule.some else (Phase.generate, Phase.shrink),
@@ -109,9 +111,11 @@ class _Search:
         return self._result(time.monotonic() - began)
 
     def _example(self, case: Case) -> None:
-        least = self.level.least if self.budget.spent < 2 * self.seconds else 1
+        least = self._least()
         if self.budget.over and (self.worst or self.examples >= least or self.refused):
-            raise unittest.SkipTest  # ends the search at once, where any other error would be looked into
+            raise unittest.SkipTest("time is up")  # ends the search at once, where any other error would be looked into
+        if self.rule.some and self.kept:
+            raise unittest.SkipTest("one case shows it")
         subject = Subject(self.type, case, self.budget)
         try:
             self.rule.check(subject)
@@ -126,6 +130,12 @@ class _Search:
             self.trials += subject.tried
         self.examples += 1
 
+    def _least(self) -> int:
+        """So many examples are tried though the time be up: one that shows nothing says little where some must."""
+        if self.rule.some:
+            return SOME
+        return self.level.least if self.budget.spent < 2 * self.seconds else 1
+
     def _broken(self, case: Case, text: str) -> None:
         if self.worst is None and not self.rule.some:
             self.budget = Budget(self.level.shrink_seconds)
@@ -138,7 +148,8 @@ class _Search:
 
     def _result(self, took: float) -> Result:
         common: dict[str, Any] = {"examples": self.examples, "trials": self.trials, "seconds": round(took, 3)}
-        if self.worst is not None and not (self.rule.some and self.kept):
+        shown = self.rule.some and (self.kept or self.examples < SOME)
+        if self.worst is not None and not shown:
             return Result(self.rule.id, FAILED, self.worst[2], case=self.worst[1], **common)
         if self.examples:
             return Result(self.rule.id, OK, **common)

@@ -13,7 +13,8 @@ from flow.credit import Window
 from flow.links import CallLink, NewestLink, StreamLink
 from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message, Sizes
-from flow.ports import Call, In, Latest, Out, PortSpec, Publish, Serve
+from flow.port_spec import PortSpec
+from flow.ports import Call, In, Latest, Out, Publish, Serve
 from flow.tally import Tally
 
 UNBOUNDED = 1 << 62

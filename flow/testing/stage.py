@@ -20,7 +20,8 @@ from flow.links import CallLink, NewestLink, StreamLink
 from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message
 from flow.node_type import NodeType, Port
-from flow.ports import Call, In, Latest, Out, PortSpec, Publish, Serve
+from flow.port_spec import PortSpec
+from flow.ports import Call, In, Latest, Out, Publish, Serve
 from flow.tally import Tally
 from flow.testing.compare import digest
 from flow.testing.memory_ports import UNBOUNDED, Listener
@@ -146,6 +147,16 @@ class TakenRoute(memory.StreamRoute):
 
 
 @dataclass
+class GivenRoute(memory.NewestRoute):
+    """To a `Latest`. What is given here need not conform."""
+
+    def newest(self, generation: int, version: int, message: Message) -> None:
+        assert self.link is not None
+        self.mailbox.put(self.link.number, generation, version, message, 0)
+        self.link.seen()
+
+
+@dataclass
 class SentRoute(memory.StreamRoute):
     """From an `Out`: tells of each message as it is sent."""
 
@@ -244,7 +255,7 @@ class Stage:
 
     def _latest(self, port: Port) -> None:
         mailbox = NewestMailbox()
-        route = memory.NewestRoute(mailbox)
+        route = GivenRoute(mailbox)
         route.link = NewestLink(0, route, Tally())
         self.links[port.name], self.mailboxes[port.name] = route.link, mailbox
 

@@ -18,8 +18,11 @@ from flow.computing import current_threads
 if TYPE_CHECKING:
     from flow.testing.trial import Trial
 
-# So many steps without anything passing a port: the node spins, or polls for what will never come.
+# So many steps without anything passing a port, none of them after a sleep of some length: the node spins.
 SPIN_MAX = 4000
+SLEEP_S = 0.01
+# So many although it sleeps in between: it polls for what will never come.
+POLL_MAX = 50_000
 # CPU seconds of one step that hold up everyone else in a worker.
 HOG_S = 0.05
 # Real seconds after which a trial is broken off.
@@ -44,16 +47,22 @@ class Steps(trio.abc.Instrument):
         self.trial, self.task = trial, trio.lowlevel.current_task()
         self.count, self.inside = 0, False
         self.hogs: dict[int, float] = {}
-        self._events, self._since, self._began, self._spent = 0, 0, 0.0, 0.0
+        self._events, self._since, self._event_at, self._now = 0, 0, 0, 0.0
+        self._began, self._spent = 0.0, 0.0
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         if task.context.get(current_threads) is not self.trial.stage.threads:
             return
         self.count += 1
         self.inside = True
-        events = len(self.trial.record.events)
+        events, now = len(self.trial.record.events), trio.current_time()
         if events != self._events:
-            self._events, self._since = events, self.count
+            self._events, self._since, self._event_at = events, self.count, self.count
+        elif now - self._now >= SLEEP_S:
+            self._since = self.count
+        self._now = now
+        if self.count - self._event_at == POLL_MAX:
+            self.trial.cancel(f"it looks again and again, {POLL_MAX} times, for what does not come")
         if self.count == self.trial.how.cancel_at:
             self.trial.cancel()
         if self.count - self._since == SPIN_MAX:
@@ -97,7 +106,7 @@ def _stepped(coroutine: Coroutine[Any, Any, Any], steps: Steps) -> Generator[Any
 
 async def stepped(coroutine: Coroutine[Any, Any, Any], steps: Steps) -> Any:
     """Await a node, and leave it when it goes on for ever."""
-    awaited: Awaitable[Any] = _stepped(coroutine, steps)  # type: ignore[assignment]
+    awaited: Awaitable[Any] = _stepped(coroutine, steps)
     return await awaited
 
 

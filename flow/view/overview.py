@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from flow.inspect.figures import EdgeFigures, NodeFigures, Overview
+from flow.inspect.figures import EdgeFigures, EventLine, NodeFigures, Overview
 from flow.inspect.touched import touched_text
 from flow.view.numbers import clean, duration
 
@@ -28,10 +28,14 @@ def overview_lines(overview: Overview) -> list[str]:
     lines += ["", *table(EDGE_HEADER, [edge_cells(each) for each in overview.edges])]
     if overview.events:
         lines += ["", "EVENTS"]
-        for event in overview.events:
-            clock = time.strftime("%H:%M:%S", time.localtime(event.time))
-            lines.append(f"{clock}  {event.level:<7}  {clean(event.node) or '-':<12}  {clean(event.text)[:120]}")
+        lines += [event_line(event) for event in overview.events]
     return lines + [clean(problem) for problem in overview.problems]
+
+
+def event_line(event: EventLine) -> str:
+    """When, how bad, who, what."""
+    clock = time.strftime("%H:%M:%S", time.localtime(event.time))
+    return f"{clock}  {event.level:<7}  {clean(event.node) or '-':<12}  {clean(event.text)[:120]}"
 
 
 def headline(overview: Overview) -> list[str]:

@@ -8,13 +8,14 @@ Nothing is downloaded. Source: Alpaydin and Kaynak, Optical Recognition of Handw
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float32
 
-from flow import Array, Context, Message, Out, Range, Saved, compute, node
+from flow import Array, Context, Message, Out, Promises, Range, Saved, compute, node
 
 WHITE = 16.0
 # One split for everyone and ever: a network that learned from some other run is not tested on what it has seen.
@@ -37,7 +38,7 @@ class Position:
     sent: int = 0
 
 
-@node(needs=("sklearn",))
+@node(needs=("sklearn",), promises=Promises(given="tests.given_learning:digits"))
 async def digits(
     pictures: Out[Digit],
     context: Context,
@@ -63,6 +64,7 @@ async def digits(
         context.metrics.count(f"{part}_pictures")
 
 
+@functools.cache
 def load(part: str, test_share: float) -> tuple[Array, Array]:
     """The pictures of a part (N, 8, 8) in [0, 1], and their labels (N,)."""
     from sklearn.datasets import load_digits

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from flow import Context, Message, Out, Range, Saved, compute, node
+from flow import Context, Message, Out, Promises, Range, Saved, compute, node
 from flow.errors import MissingError, SettingError, StorageError
 from flow.generic import derived
 from flow.setting import Beside
@@ -41,7 +41,7 @@ class Progress:
     sent: int = 0
 
 
-@node(binds=_recorded)
+@node(binds=_recorded, promises=Promises(given="tests.given_general:recorded"))
 async def read(
     messages: Out[M],
     context: Context,

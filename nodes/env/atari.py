@@ -14,13 +14,14 @@ Rewards are passed on unclipped.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import trio
 
-from flow import Array, Call, Context, Out, Range, compute, node
+from flow import Array, Call, Context, Out, Promises, Range, compute, node
 from flow.errors import SettingError
 from nodes.algo.atari_scores import SCORES, human_normalised
 from nodes.atari_games import GAMES, require_game
@@ -36,7 +37,15 @@ GROUPS = 2
 LANES_MAX = 1024
 
 
-@node(needs=("ale_py",))
+@node(
+    needs=("ale_py",),
+    promises=Promises(
+        given="tests.given:atari_actor",
+        seeded=True,
+        order="by streams",
+        excused={"C13": "an emulator's state is not saved: a node that is started again begins new episodes"},
+    ),
+)
 async def actor(
     policy: Call[Observations, Actions],
     trajectories: Out[Trajectories],
@@ -122,34 +131,39 @@ class Group:
         )
         over = np.zeros(self.size, bool)
         lives = info["lives"]
-        step = 0
-        while True:
-            unroll = Unroll(self.size, self.steps, observations, step)
-            for t in range(self.steps):
-                answer = await policy(observations)
-                stacks, rewards, terminated, truncated, info = await compute(env.step, answer.actions, thread=thread)
-                # The emulator ignores the action after an end, and what comes of it is a first observation.
-                first, over = over, terminated | truncated
-                rewards = np.where(first, 0, rewards).astype(np.float32)
-                died = (info["lives"] < lives) & ~first if self.life_loss_terminates else np.zeros(self.size, bool)
-                lives = info["lives"]
-                last_actions = np.where(first, 0, answer.actions)
-                observations = Observations(stacks, rewards, last_actions, first, self.lane_ids)
-                unroll.add(t, answer, observations, (terminated | died) & ~first)
-                self._count(rewards, first, over)
-            step += self.steps
-            await trajectories.send(unroll.finished(self.stream))
+        unroll = Unroll(self.size, self.steps, observations, 0)
+        done: tuple[Actions, Observations, Array, Array] | None = None
+        for step in itertools.count():
+            answer = await policy(observations)
+            # The emulator's threads step from here on; what came of the step before is put down meanwhile.
+            env.send(answer.actions)
+            if done is not None:
+                unroll.add((step - 1) % self.steps, *done[:3])
+                self._count(done[1], done[3])
+                if step % self.steps == 0:
+                    await trajectories.send(unroll.finished(self.stream))
+                    unroll = Unroll(self.size, self.steps, observations, step)
+            stacks, rewards, terminated, truncated, info = await compute(env.recv, thread=thread)
+            # The emulator ignores the action after an end, and what comes of it is a first observation.
+            first, over = over, terminated | truncated
+            rewards = np.where(first, 0, rewards).astype(np.float32)
+            if self.life_loss_terminates:
+                terminated = terminated | (info["lives"] < lives)
+            lives = info["lives"]
+            last_actions = np.where(first, 0, answer.actions)
+            observations = Observations(stacks, rewards, last_actions, first, self.lane_ids)
+            done = answer, observations, terminated & ~first, over
 
     def _open(self, emulator: dict[str, object]) -> AtariVectorEnv:
         from ale_py.vector_env import AtariVectorEnv  # heavy, and this worker has it imported already
 
         return AtariVectorEnv(self.game, self.size, **emulator)  # type: ignore[arg-type]
 
-    def _count(self, rewards: Array, first: Array, over: Array) -> None:
+    def _count(self, then: Observations, over: Array) -> None:
         metrics = self.context.metrics
-        metrics.count("frames", int((~first).sum()) * FRAME_SKIP)
-        self.returns += rewards
-        self.lengths += ~first
+        metrics.count("frames", (self.size - int(np.count_nonzero(then.first))) * FRAME_SKIP)
+        self.returns += then.last_rewards
+        self.lengths += ~then.first
         for lane in np.flatnonzero(over):
             score = float(self.returns[lane])
             metrics.count("episodes")

@@ -14,7 +14,7 @@ import numpy as np
 import trio
 from jaxtyping import Float32, Int64
 
-from flow import Array, Context, In, Latest, Live, Message, Publish, Range, Saved, compute, node
+from flow import Array, Context, In, Latest, Live, Message, Promises, Publish, Range, Saved, compute, node
 from flow.errors import MessageError
 from nodes.messages import Weights
 
@@ -37,7 +37,7 @@ class Progress:
     updates: int = 0
 
 
-@node(needs=("torch",))
+@node(needs=("torch",), promises=Promises(given="tests.given_learning:classifier", seeded=True))
 async def learner(
     batches: In[Labelled],
     weights: Publish[Weights],
@@ -79,7 +79,7 @@ async def learner(
         await weights.publish(student.weights(), progress.updates)
 
 
-@node(needs=("torch",))
+@node(needs=("torch",), promises=Promises(given="tests.given_learning:evaluator"))
 async def evaluator(
     tests: In[Labelled],
     weights: Latest[Weights],

@@ -26,7 +26,7 @@ class Progress:
     updates: int = 0
 
 
-@node(needs=("torch",), promises=Promises(given="tests.given_games:learner", seeded=True))
+@node(needs=("torch",), promises=Promises(tolerance=1e-3, given="tests.given_learning:muzero_learner", seeded=True))
 async def learner(
     samples: In[Samples],
     surprises: Out[Surprises],

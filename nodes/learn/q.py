@@ -9,6 +9,7 @@ DDPG, arXiv:1509.02971.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -16,13 +17,20 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from flow import Array, Context, In, Live, Message, Publish, Range, Saved, compute, node
+from flow import Array, Context, In, Live, Message, Promises, Publish, Range, Saved, compute, node
 from flow.errors import SettingError
 from nodes.algo.q_learning import n_step_returns
 from nodes.messages import Weights
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+PROMISES = Promises(
+    given="tests.given_learning:q_learner",
+    seeded=True,
+    excused={"C13": "it publishes its weights once more when it starts again, so that nobody who reads them waits"},
+)
 
 
 class Experience(Message):
@@ -52,10 +60,11 @@ class Recipe:
     n_steps: int
     discount: float
     target_mix: float
+    return_max: float
     gradient_norm_max: float
 
 
-@node(needs=("torch",))
+@node(needs=("torch",), promises=PROMISES)
 async def learner(
     samples: In[Experience],
     weights: Publish[Weights],
@@ -69,12 +78,12 @@ async def learner(
     anneal_updates: Annotated[int, Range(0)] = 0,
     n_steps: Annotated[int, Range(1)] = 1,
     discount: Annotated[float, Range(0, 1)] = 0.99,
-    target_mix: Annotated[float, Range(0, 1)] = 0.01,
+    target_mix: Annotated[float, Range(0, 1)] = 0.005,
+    return_max: Annotated[float, Range(0)] = 0.0,
     gradient_norm_max: Annotated[float, Range(0)] = 10.0,
-    publish_every: Annotated[int, Range(1)] = 4,
     device: str = "auto",
 ) -> None:
-    """Take a step of Adam on each sample, and publish the weights now and then; the version is the count of updates.
+    """Take a step of Adam on each sample, and publish the weights; their version is the count of updates.
 
     Args:
       inputs: numbers of one observation, all its dimensions together.
@@ -82,15 +91,14 @@ async def learner(
       hidden: widths of the hidden layers.
       learning_rate: of Adam, at the start.
       anneal_updates: updates over which it falls to 0 in a straight line; 0 keeps it.
-      n_steps: rewards that are summed before the target network is asked; windows must be as long. From a longer one
-        all its steps are learned that have so many behind them.
+      n_steps: rewards that are summed before the target network is asked; windows must be as long or longer.
       discount: γ.
       target_mix: τ, how much of the network the target network takes over after each update.
+      return_max: what is learned is kept within ± this: the largest reward / (1 - γ), for instance; 0 sets no bound.
       gradient_norm_max: the gradient is scaled down to this norm.
-      publish_every: updates from one publication to the next.
       device: "cpu", "cuda", "cuda:1" or "auto", a GPU if there is one.
     """
-    recipe = Recipe(n_steps, discount, target_mix, gradient_norm_max)
+    recipe = Recipe(n_steps, discount, target_mix, return_max or math.inf, gradient_norm_max)
     student = await compute(Student, inputs, actions, hidden, device, recipe, context.seed)
     saved.keep("network", student.network)
     saved.keep("target", student.target)
@@ -98,14 +106,15 @@ async def learner(
     progress = saved.keep("progress", Progress())
     await weights.publish(student.weights(), progress.updates)
     async for sample in samples:
+        if not sample.rewards.size:
+            continue
         left = max(1 - progress.updates / anneal_updates, 0) if anneal_updates else 1.0
         loss, value = await compute(student.update, sample, learning_rate.value * left)
         progress.updates += 1
         context.metrics.count("updates")
         context.metrics.record("loss", loss)
         context.metrics.record("value", value)
-        if progress.updates % publish_every == 0:
-            await weights.publish(student.weights(), progress.updates)
+        await weights.publish(student.weights(), progress.updates)
 
 
 class Lessons(NamedTuple):
@@ -194,6 +203,8 @@ class Student:
             best = self.network(after).argmax(-1, keepdim=True)
             worth = self.target(after).gather(-1, best)[:, 0]
             goal = tensor_of(lesson.rewards, self.device) + tensor_of(lesson.discounts, self.device) * worth
+            # Overestimates feed on themselves; those that no return could be are known to be wrong.
+            goal = goal.clamp(-self.recipe.return_max, self.recipe.return_max)
         values = self.network(tensor_of(lesson.observations, self.device)).gather(-1, taken)[:, 0]
         loss = F.smooth_l1_loss(values, goal)
         self.optimiser.zero_grad(set_to_none=True)

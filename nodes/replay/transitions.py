@@ -1,27 +1,27 @@
 """Keeps transitions of any environment on disk and sends back windows of them, drawn uniformly.
 
-    inserts ──► LMDB, a stream a lane ──► samples, `ratio` steps for each step inserted
-                one thread writes         another draws and decodes
+    inserts ──► LMDB, a stream a lane ──► samples, `ratio` windows for each step inserted
 
-Inserting waits for drawing as drawing does for inserting: how much is learned from a step does not depend on how
-fast a machine is.
+The next transitions are taken when all samples that the last ones called for are sent: how much is learned from a
+step does not depend on how fast a machine is, and the same inserts give the same samples. That is the strictest form
+of the rate limiter of Reverb, arXiv:2102.04736.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import trio
 
-from flow import Context, In, Message, Out, Range, Saved, compute, node
+from flow import Context, In, Message, Out, Promises, Range, Saved, compute, node
 from flow.errors import SettingError
 from flow.generic import derived
 from flow.message import Dim, Field
-from nodes.replay.pace import Counts, Pace
 from storage.replay import Chunk, Column, Replay
 
 T = TypeVar("T", bound=Message)
@@ -31,6 +31,13 @@ SYNC_S = 1.0
 LANES, FIRST = "lane_ids", "first"
 # The dimension that stands for the steps of each lane is the second one.
 STEPS_AT = 1
+
+
+PROMISES = Promises(
+    given="tests.given_learning:transitions_replay",
+    seeded=True,
+    excused={"C13": "what was inserted after its state was saved stays on disk, and is drawn too"},
+)
 
 
 def samples_bound(settings: Mapping[str, Any], known: Mapping[str, type[Message]]) -> Mapping[str, type[Message]]:
@@ -65,7 +72,7 @@ def _sampled(spec: Field, rows: int, steps: int) -> Field:
     return replace(spec, dims=(Dim(None, rows), Dim(None, steps), *spec.dims[STEPS_AT + 1 :]), library="numpy")
 
 
-@node(binds=samples_bound)
+@node(binds=samples_bound, promises=PROMISES)
 async def replay(
     inserts: In[T],
     samples: Out[S],
@@ -94,21 +101,21 @@ async def replay(
     """
     if least > capacity:
         raise SettingError(f"least={least} is more than capacity={capacity}: no sample would be sent; lower least")
-    pace = Pace(ratio, slack=rows, counts=saved.keep("counts", Counts()))
+    counts = saved.keep("counts", Counts())
+    dice = saved.keep("dice", np.random.default_rng(context.seed))
     first = await _first(inserts)
     if first is None:
         return
     path, columns = Path(context.directory) / "replay", columns_of(first)
-    with await compute(lambda: opened(path, columns, capacity, capacity_gib), thread="write") as store:
-        keeper = Keeper(store, context, pace, rows, steps, least)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(keeper.draw, samples, samples_of(type(first), rows, steps))
-            nursery.start_soon(keeper.sync)
-            await keeper.insert(first)
-            async for transitions in inserts:
-                await keeper.insert(transitions)
-            nursery.cancel_scope.cancel()
-        await compute(store.sync, thread="write")
+    with await compute(lambda: opened(path, columns, capacity, capacity_gib)) as store:
+        drawer = Drawer(store, context, counts, dice, samples_of(type(first), rows, steps), rows, steps, ratio)
+        await drawer.send_due(samples)  # what was left to be drawn when the node was stopped
+        await drawer.insert(first, least)
+        await drawer.send_due(samples)
+        async for transitions in inserts:
+            await drawer.insert(transitions, least)
+            await drawer.send_due(samples)
+        await compute(store.sync)
 
 
 async def _first(inserts: In[T]) -> T | None:
@@ -153,53 +160,61 @@ def draw(store: Replay, rng: np.random.Generator, made: type[Message], rows: int
 
 
 @dataclass
-class Keeper:
-    """The two sides of a store, and what each waits for."""
+class Counts:
+    """Steps inserted, and windows drawn; kept in checkpoints. begun: inserted when drawing began, -1 before."""
+
+    inserted: int = 0
+    drawn: int = 0
+    begun: int = -1
+
+    def due(self, ratio: float) -> float:
+        """Windows that are to be drawn now."""
+        return ratio * (self.inserted - self.begun) - self.drawn if self.begun >= 0 else 0.0
+
+
+@dataclass
+class Drawer:
+    """A store, and what is drawn from it."""
 
     store: Replay
     context: Context
-    pace: Pace
+    counts: Counts
+    dice: np.random.Generator
+    made: type[Message]
     rows: int
     steps: int
-    least: int
-    turned: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+    ratio: float
+    synced: float = -math.inf
 
-    async def insert(self, transitions: Message) -> None:
-        """Store a message once drawing has kept up."""
-        while not self.pace.may_insert():
-            await self.turned.park()
-        stored = int(np.prod(getattr(transitions, FIRST).shape))
-        await compute(self._append, transitions, thread="write")
-        self.pace.counts.inserted += stored
-        if self.pace.counts.inserted >= self.least and self.store.count_anchors(self.steps, 0):
-            self.pace.begin()
-        elif self.store.statistics().evicted_steps:
-            raise SettingError(
-                f"nothing can be drawn: what is kept of each lane is less than steps={self.steps} and one more, or "
-                f"than least={self.least} together; raise capacity or capacity_gib"
-            )
-        self.turned.unpark_all()
+    async def insert(self, transitions: Message, least: int) -> None:
+        """Store a message, and have it on disk once a second.
+
+        Raises:
+          SettingError: the store keeps too little to draw from.
+        """
+        await compute(self._append, transitions)
+        self.counts.inserted += int(np.prod(getattr(transitions, FIRST).shape))
         statistics = self.store.statistics()
+        if self.counts.begun < 0 and self.counts.inserted >= least:
+            if self.store.count_anchors(self.steps, 0):
+                self.counts.begun = self.counts.inserted
+            elif statistics.evicted_steps:
+                raise SettingError(
+                    f"nothing can be drawn: no lane's part of what is kept has steps={self.steps} and one more; raise "
+                    "capacity or capacity_gib"
+                )
+        if trio.current_time() - self.synced >= SYNC_S:
+            await compute(self.store.sync)
+            self.synced = trio.current_time()
         self.context.metrics.gauge("replay_fill", statistics.fill)
         self.context.metrics.gauge("replay_steps", statistics.steps)
 
     def _append(self, transitions: Message) -> None:
         self.store.append(chunks_of(transitions, self.store.ends))
 
-    async def draw(self, samples: Out[Any], made: type[Message]) -> None:
-        """Send samples, as many as what was inserted calls for."""
-        rng = np.random.default_rng([self.context.seed, self.context.incarnation])
-        while True:
-            while not self.pace.may_draw(self.rows):
-                await self.turned.park()
-            sample = await compute(draw, self.store, rng, made, self.rows, self.steps, thread="read")
-            await samples.send(sample)
-            self.pace.counts.drawn += self.rows
+    async def send_due(self, samples: Out[Any]) -> None:
+        """Send the samples that what was inserted calls for."""
+        while self.counts.due(self.ratio) >= self.rows:
+            await samples.send(await compute(draw, self.store, self.dice, self.made, self.rows, self.steps))
+            self.counts.drawn += self.rows
             self.context.metrics.count("replayed", self.rows)
-            self.turned.unpark_all()
-
-    async def sync(self) -> None:
-        """Have what was inserted on disk once a second."""
-        while True:
-            await trio.sleep(SYNC_S)
-            await compute(self.store.sync, thread="write")

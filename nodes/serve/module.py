@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import numpy as np
 import trio
 
-from flow import Array, Context, Latest, Message, Range, Serve, compute, node
+from flow import Array, Context, Latest, Message, Promises, Range, Serve, compute, node
 from flow.errors import MessageError, NodeTypeError, SettingError
 from flow.generic import derived
 from flow.graph.registry import find_function
@@ -66,7 +66,7 @@ def answer_type(texts: list[str], rows: Dim | None = None) -> type[Message]:
     return derived("Answers", tuple(fields))
 
 
-@node(needs=("torch",), binds=_answers)
+@node(needs=("torch",), binds=_answers, promises=Promises(given="tests.given_general:served_module"))
 async def module(
     requests: Serve[Q, A],
     context: Context,
@@ -107,7 +107,7 @@ async def module(
         context.metrics.gauge("batch_rows", batch.rows)
 
 
-@node(needs=("torch",), binds=_answers)
+@node(needs=("torch",), binds=_answers, promises=Promises(given="tests.given_general:served_with_weights"))
 async def module_with_weights(
     requests: Serve[Q, A],
     weights: Latest[Weights],
@@ -242,5 +242,5 @@ def _named(returned: Any, into: type[Message], version: int) -> dict[str, Any]:
 
 
 def _array(tensor: torch.Tensor) -> Array:
-    array: Array = tensor.cpu().numpy()
+    array: Array = tensor.detach().cpu().numpy()
     return array

@@ -12,12 +12,20 @@ import numpy as np
 import trio
 from jaxtyping import Int64
 
-from flow import Array, Context, Latest, Live, Message, Range, Serve, compute, node
+from flow import Array, Context, Latest, Live, Message, Promises, Range, Saved, Serve, compute, node
 from nodes.experience import Observations
 from nodes.messages import Weights
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+PROMISES = Promises(
+    given="tests.given_learning:q_policy",
+    drawn=("actions",),
+    seeded=True,
+    excused={"C13": "which weights answer depends on when they come, and what was published is not saved here"},
+)
 
 
 class Choices(Message):
@@ -28,11 +36,12 @@ class Choices(Message):
     """Of the weights: how many updates made them."""
 
 
-@node(needs=("torch",))
+@node(needs=("torch",), promises=PROMISES)
 async def policy(
     requests: Serve[Observations, Choices],
     weights: Latest[Weights],
     context: Context,
+    saved: Saved,
     *,
     inputs: Annotated[int, Range(1)],
     actions: Annotated[int, Range(1)],
@@ -55,11 +64,12 @@ async def policy(
       device: where the network runs; a small one is quickest on the CPU.
       batch_max: the most lanes in one batch.
     """
+    dice = saved.keep("dice", np.random.default_rng(context.seed))
     try:
         newest = await weights.wait()
     except trio.EndOfChannel:  # the learner ended before it began; whoever asks is told by this node's end
         return
-    served = await compute(Served, inputs, actions, hidden, device, [context.seed, context.incarnation])
+    served = await compute(Served, inputs, actions, hidden, device, dice)
     version = -1
     async for batch in requests.batches(most=batch_max):
         if weights.version != version and weights.newest is not None:
@@ -80,14 +90,16 @@ def exploration(updates: int, first: float, last: float, over: int) -> float:
 class Served:
     """A network on its device, and the dice."""
 
-    def __init__(self, inputs: int, actions: int, hidden: Sequence[int], device: str, seed: list[int]) -> None:
+    def __init__(
+        self, inputs: int, actions: int, hidden: Sequence[int], device: str, dice: np.random.Generator
+    ) -> None:
         from nodes.nets.device import choose_device
         from nodes.nets.perceptron import Perceptron
 
         self.device = choose_device(device)
         self.actions = actions
         self.network: nn.Module = Perceptron(inputs, hidden, actions).to(self.device).eval()
-        self.dice = np.random.default_rng(seed)
+        self.dice = dice
 
     def load(self, weights: Weights) -> None:
         from nodes.nets.weights import load_weights

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 
-from flow import Array, Context, In, Message, Range, Saved, compute, node
+from flow import Array, Context, In, Message, Promises, Range, Saved, compute, node
 from flow.errors import MessageError, SettingError
 from flow.setting import Beside
 from nodes.fields import require_field
@@ -41,7 +41,7 @@ class Progress:
     written: int = 0
 
 
-@node(needs=("PIL",), binds=_checked)
+@node(needs=("PIL",), binds=_checked, promises=Promises(given="tests.given_general:pictures"))
 async def image(
     items: In[M],
     context: Context,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from flow import Context, In, Message, node
+from flow import Context, In, Message, Promises, node
 from flow.errors import MessageError, SettingError
 from flow.message import Field
 from nodes.fields import require_field
@@ -36,7 +36,7 @@ def _require_numbers(field: Field, kind: str) -> None:
         raise SettingError(f"{kind} = {field.name!r} is {field}, which is no number and holds none")
 
 
-@node(binds=_checked)
+@node(binds=_checked, promises=Promises(given="tests.given_general:written_metrics"))
 async def metrics(
     items: In[M],
     context: Context,

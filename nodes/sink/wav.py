@@ -13,7 +13,7 @@ from typing import Annotated
 import numpy as np
 from jaxtyping import Float32
 
-from flow import Array, Context, In, Message, Range, Saved, compute, node
+from flow import Array, Context, In, Message, Promises, Range, Saved, compute, node
 from flow.errors import MessageError
 from flow.setting import Beside
 from nodes.sink.files import place_of, write_whole
@@ -38,7 +38,7 @@ class Progress:
     written: int = 0
 
 
-@node
+@node(promises=Promises(given="tests.given_general:sounds"))
 async def wav(
     clips: In[Audio],
     context: Context,

@@ -16,7 +16,7 @@ from flow.carrier.peer import SocketWay
 from flow.carrier.zeromq import Hub
 from flow.node_type import NodeType
 from flow.plan import Plan, make_plan
-from flow.ports import NeverResting
+from flow.port_spec import NeverResting
 from flow.tally import Tally
 
 CARRIERS = ("memory", "zeromq", "shared")

@@ -30,10 +30,10 @@ def test_every_message_is_counted_once_and_slow_ones_are_timed_one_by_one(monkey
     for _ in range(8001):
         handle(mine, now, 10e-6)
     quick = sum(times for _, times in recorded.found)
-    assert 7993 <= quick <= 8001
-    assert len(recorded.found) <= 1002
+    assert 7969 <= quick <= 8001
+    assert len(recorded.found) <= 252
     recorded.found.clear()
-    for _ in range(20):
+    for _ in range(50):
         handle(mine, now, 0.2)
     assert len(recorded.found) >= 12
     assert [(round(value / 1000), times) for value, times in recorded.found[2:]] == [(200, 1)] * (

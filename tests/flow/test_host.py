@@ -14,7 +14,7 @@ from flow.carrier.zeromq import Hub
 from flow.errors import SettingError
 from flow.host import Host
 from flow.logs import EventLog
-from flow.ports import NeverResting
+from flow.port_spec import NeverResting
 from flow.saved import unpack
 from flow.stats import Page
 from tests.flow.joined import Desk, Edge, Node, plan_of

@@ -182,3 +182,10 @@ def test_what_is_shown_by_name_has_its_copies_below_it(tmp_path):
         page(tmp_path, node=f"actor@{copy}").counter("frames").add(1)
         page(tmp_path, node=f"actor@{copy}").counter("hidden").add(1)
     assert Monitor(tmp_path, ["frames"]).poll().shown == ("frames", "frames@a=1", "frames@a=2")
+
+
+def test_one_copy_can_be_the_goal(tmp_path):
+    for copy, done in (("a=1", 3), ("a=2", 6)):
+        page(tmp_path, node=f"actor@{copy}").counter("frames").add(done)
+    progress = Monitor(tmp_path, until={"frames@a=2": 12}).poll()
+    assert (progress.fraction, progress.x, progress.counters["frames@a=2"].target) == (0.5, 6, 12)

@@ -180,6 +180,18 @@ async def test_what_is_sent_before_the_receiver_is_known_waits_for_it():
             assert (await run.ports("r").best.wait(3)).number == 4
 
 
+async def test_workers_that_no_link_ties_share_nothing():
+    nodes = [*NODES, Node("p", publisher), Node("r", reader)]
+    async with joined("shared", nodes, [*BLOCKS, Edge("p.best", "r.best")]) as run:
+        await run.ports("a").blocks.send(block(0, 10))
+        await run.ports("b").blocks.receive()
+        await run.kill("p")
+        run.start("p", epoch=1)
+        await wait_until(lambda: all(hub._intake._incoming for hub in run.hubs.values()))
+        shares = {name: set(hub._intake._incoming) for name, hub in run.hubs.items()}
+        assert shares == {"a": {"b"}, "b": {"a"}, "p": {"r"}, "r": {"p"}}
+
+
 def at_the_door(run, raw, descriptors):
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
         line.connect(str(doorway(run.directory / "b.0")))

@@ -46,12 +46,12 @@ class Progress:
 
 @node
 async def source(
-    numbers: Out[Number], context: Context, saved: Saved, *, count: int = 0, pause_ms: float = 0.0
+    numbers: Out[Number], context: Context, saved: Saved, *, count: int = 0, pause_ms: float = 0.0, rows: int = 1
 ) -> None:
-    """Send 0, 1, 2, … up to `count`, or for ever."""
+    """Send 0, 1, 2, … up to `count`, or for ever; each `rows` times in its message."""
     progress = saved.keep("progress", Progress())
     while not count or progress.done < count:
-        await numbers.send(Number(np.array([progress.done])))
+        await numbers.send(Number(np.full(rows, progress.done)))
         progress.done += 1
         context.metrics.count("made")
         if pause_ms:
@@ -97,6 +97,7 @@ async def sink(numbers: In[Number], context: Context, saved: Saved, *, pause_ms:
     file = os.open(context.directory / RECEIVED, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         async for number in numbers:
+            assert (number.values == number.values[0]).all(), "a torn message"
             os.write(file, b"%d\n" % number.values[0])
             progress.done += 1
             context.metrics.count("arrived")

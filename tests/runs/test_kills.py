@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from flow import ledger
+from flow.carrier import ring
 from tests.runs.running import Home, Running, line_graph
 
 pytestmark = pytest.mark.real_time
@@ -53,6 +55,25 @@ def test_a_killed_worker_is_noticed_at_once_and_the_stream_goes_on(home: Home, w
     received = running.received()
     assert set(received) == set(range(max(received) + 1)) - lost(received)
     assert len(lost(received)) <= WINDOW + 1  # and the one in hand
+    running.assert_nothing_left()
+
+
+@pytest.mark.skipif(not ring.available(), reason="needs Linux on x86-64")
+def test_large_messages_lent_through_memory_survive_kills_of_either_end_whole_and_in_order(home: Home):
+    running = home.start(steady(rows=2 * ring.LENT_MIN // 8))
+    for worker in ("making", "main", "making"):
+        before = len(running.received())
+        running.until_arrived(before + 30)
+        pid = running.worker_pids()[worker]
+        mapped = Path(f"/proc/{pid}/maps").read_text()
+        assert mapped.count("/memfd:flow") == 2  # one piece for each direction, those before given back
+        kill(pid)
+        running.until(lambda pid=pid, worker=worker: running.worker_pids()[worker] != pid, "its successor")
+    running.until_arrived(len(running.received()) + 30)
+    stop(running, 2 * WINDOW)
+    received = running.received()
+    assert not [event for event in running.events() if "torn" in event["text"] or "dropped" in event["text"]]
+    assert len(lost(received)) <= 3 * (WINDOW + 1)
     running.assert_nothing_left()
 
 

@@ -17,15 +17,16 @@ from flow.testing.rules.rule import BrokenError, Rule, Subject, UnfitError, need
 
 def answers_alone(subject: Subject) -> None:
     """The first question of the case: with others in its batch, with other others, and alone."""
-    for port in subject.type.ports.values():
-        if port.kind == "Serve":
-            _one_port(subject, port.name)
-
-
-def _one_port(subject: Subject, port: str) -> None:
-    questions = [message for _, message in subject.case.inputs.get(port, ())]
-    if len(questions) < 2 or not rows_of(questions[0]):
+    ports = [port.name for port in subject.type.ports.values() if port.kind == "Serve"]
+    asked = {port: [message for _, message in subject.case.inputs.get(port, ())] for port in ports}
+    fit = [port for port in ports if len(asked[port]) > 1 and rows_of(asked[port][0])]
+    if not fit:
         raise UnfitError
+    for port in fit:
+        _one_port(subject, port, asked[port])
+
+
+def _one_port(subject: Subject, port: str, questions: list[Message]) -> None:
     promises = subject.type.promises
     asked, neighbour = questions[0], questions[1]
     others = _others(neighbour, questions[2:])

@@ -10,7 +10,8 @@ from pathlib import Path
 from flow.testing.cases import Wants
 from flow.testing.compare import difference, is_prefix
 from flow.testing.rules.rule import BrokenError, Rule, Subject, always, needs
-from flow.testing.rules.streams import missing, said_in_streams
+from flow.testing.rules.said import said_in_streams
+from flow.testing.rules.streams import missing
 from flow.testing.stage import InjectedError
 from flow.testing.trial import STOPPING_S, How, Record
 

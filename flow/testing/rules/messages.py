@@ -12,8 +12,10 @@ from flow.errors import FlowError, MessageError
 from flow.message import Message
 from flow.message import check as check_message
 from flow.node_type import NodeType
+from flow.testing.cases import Wants
 from flow.testing.compare import difference, digest, is_prefix, message_difference
 from flow.testing.rules.rule import BrokenError, Rule, Subject, UnfitError, always, needs
+from flow.testing.rules.said import otherwise
 from flow.testing.surroundings import Surroundings
 from flow.testing.trial import How, Record
 from flow.wire import Kind, Schema, decode, encode
@@ -75,14 +77,14 @@ def spoil(message: Message, how: int, sizes: Any, *, whole: bool) -> tuple[Any, 
     whole: only so that it can still be batched.
     """
     ways = [_other_dtype, _more_dimensions, _other_size, _out_of_bounds, *([] if whole else [_no_value])]
-    spoilt = ways[how % len(ways)](message, how // len(ways), sizes)
-    if spoilt is None:
-        return None, ""
-    changed, field = spoilt
-    try:
-        check_message(changed, type(message), sizes)
-    except MessageError:
-        return changed, field
+    for turn in range(len(ways)):
+        spoilt = ways[(how + turn) % len(ways)](message, how // len(ways), sizes)
+        if spoilt is None:
+            continue
+        try:
+            check_message(spoilt[0], type(message), sizes)
+        except MessageError:
+            return spoilt
     return None, ""
 
 
@@ -146,7 +148,7 @@ def same_seed(subject: Subject) -> None:
     for turn in range(1, 3):
         schedule = subject.case.schedule + turn
         other = subject.play(How(schedule=schedule, surroundings=Surroundings(dice=1 + turn)))
-        if where := difference(one.said(), subject.sound(other).said(), subject.type.promises):
+        if where := otherwise(subject, one, subject.sound(other)):
             raise BrokenError(
                 f"played again with the same seed ({subject.case.seed}), another order of its tasks and other dice "
                 f"outside its own, it says something else: {where}"
@@ -155,8 +157,10 @@ def same_seed(subject: Subject) -> None:
 
 def seed_matters(subject: Subject) -> None:
     one = subject.plain()
+    if not one.said():
+        raise UnfitError
     other = subject.sound(subject.play(case=replace(subject.case, seed=subject.case.seed + 1)))
-    where = difference(one.said(), other.said(), subject.type.promises)
+    where = otherwise(subject, one, other)
     if not subject.type.promises.seeded:
         if where:
             raise BrokenError(f"another Context.seed changes what it says ({where}); declare Promises(seeded=True)")
@@ -165,7 +169,9 @@ def seed_matters(subject: Subject) -> None:
 
 
 def _seed_applies(node_type: NodeType[Any]) -> str:
-    return "" if node_type.context_parameter else "it takes no Context, so it has no seed"
+    if not node_type.context_parameter:
+        return "it takes no Context, so it has no seed"
+    return needs("Out", "Call", "Publish", "Serve")(node_type)
 
 
 def alters_nothing(subject: Subject) -> None:
@@ -212,10 +218,14 @@ def travels(subject: Subject) -> None:
             frames, _ = encode(Kind.DATA, 0, 0, 0, 0, message)
         except MessageError as error:
             raise BrokenError(f"a message of port {port} cannot travel to another process: {error}") from error
-        schema = Schema(type(message), {})
-        received = decode([bytes(frame) for frame in frames], lambda kind, link, schema=schema: schema).message
+        received = decode([bytes(frame) for frame in frames], _lookup(type(message))).message
         if where := message_difference(message, received):
             raise BrokenError(f"a message of port {port} is another when it arrives in another process: {where}")
+
+
+def _lookup(message: type[Message]) -> Any:
+    schema = Schema(message, {})
+    return lambda kind, link: schema
 
 
 def seed_rule(node_type: NodeType[Any]) -> Rule:
@@ -224,7 +234,11 @@ def seed_rule(node_type: NodeType[Any]) -> Rule:
 
 
 _SEED = Rule(
-    "C04", "another seed changes what it says if it promises that, and else none does", seed_matters, _seed_applies
+    "C04",
+    "another seed changes what it says if it promises that, and else none does",
+    seed_matters,
+    _seed_applies,
+    Wants(least=3, messages_max=6),
 )
 
 RULES = (

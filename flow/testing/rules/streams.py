@@ -14,6 +14,7 @@ from flow.testing.case import Case, Timed
 from flow.testing.cases import Wants
 from flow.testing.compare import difference
 from flow.testing.rules.rule import BrokenError, Rule, Subject, kinds_of, needs
+from flow.testing.rules.said import otherwise_said, said_in_streams
 from flow.testing.trial import How, Record
 
 
@@ -96,14 +97,8 @@ def keeps_order(subject: Subject) -> None:
         other = subject.play(how, case)
         if other.error is not None or other.stuck:
             raise BrokenError(f"{when}, what went well fails: {other.error or other.stuck}")
-        if where := otherwise_said(subject, one, other):
+        if where := otherwise_said(subject, said_in_streams(one), said_in_streams(other)):
             raise BrokenError(f"{when}, it sends something else: {where}")
-
-
-def said_in_streams(record: Record) -> dict[str, list[Any]]:
-    """What it sent and published. What it asks is in an order of its own: it may have several questions under way."""
-    ports = {event.port for event in record.events if event.kind in ("sent", "published")}
-    return {port: messages for port, messages in record.said().items() if port in ports}
 
 
 def waits(subject: Subject) -> None:
@@ -120,18 +115,8 @@ def waits(subject: Subject) -> None:
     late = subject.play(How(read_from=subject.case.last + 60.0, end_after=1.0))
     if late.error is not None or late.stuck:
         raise BrokenError(f"read late, what went well fails: {late.error or late.stuck}")
-    if subject.count("In") < 2 and (where := otherwise_said(subject, one, late)):
+    if subject.count("In") < 2 and (where := otherwise_said(subject, said_in_streams(one), said_in_streams(late))):
         raise BrokenError(f"read late, it sends something else: {where}")
-
-
-def otherwise_said(subject: Subject, one: Record, other: Record) -> str:
-    """Where two trials sent different streams; "" where they did not. One that never ends is stopped at some length."""
-    a, b = said_in_streams(one), said_in_streams(other)
-    if not subject.count("In", "Serve"):
-        ports = {*a, *b}
-        shorter = {port: min(len(a.get(port, ())), len(b.get(port, ()))) for port in ports}
-        a, b = ({port: said.get(port, [])[: shorter[port]] for port in ports} for said in (a, b))
-    return difference(a, b, subject.type.promises)
 
 
 def missing(subject: Subject, whole: Record, stopped: Record) -> str:
@@ -171,7 +156,7 @@ def ends(subject: Subject) -> None:
     if record.stuck:
         raise BrokenError(f"its inputs have ended, and {record.stuck}")
     one = subject.plain()
-    late = subject.play(How(end_after=500.0))
+    late = subject.play(How(end_after=100.0))
     if late.stuck or late.error is not None:
         raise BrokenError(f"its inputs ended late, and {late.stuck or late.error}")
     endless = subject.count("Latest") or not one.ended

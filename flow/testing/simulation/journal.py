@@ -94,12 +94,16 @@ class Journal:
 
     # Events
 
-    def note(self, *event: Any) -> None:
-        """Add an event to the timeline and to the hash of the run."""
+    def note(self, *event: Any, text: str = "") -> None:
+        """Add an event to the timeline and to the hash of the run.
+
+        Args:
+          text: for the timeline alone; it may name what is not the same in two runs, how full the disk is for instance.
+        """
         if self.closed:
             return
         now = trio.current_time()
-        self.timeline.append((now, event))
+        self.timeline.append((now, (*event, text)))
         self._hash.update(f"{now!r} {event!r}\n".encode())
         if self.events is not None:
             self.events.append((now, *event))

@@ -8,14 +8,14 @@ import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from flow.errors import SettingError
+from flow.errors import MissingError, SettingError
 from flow.graph import load_graph
 from flow.graph.check import require_closed
 from flow.testing.simulation.faults import Fault, Survey, draw_faults
@@ -89,9 +89,7 @@ class Runner:
         require_closed(graph)
         self.request = request
         self.case = Case(graph, _load_check(request.check), request.seconds)
-        torch = sys.modules.get("torch")
-        if torch is not None:
-            torch.set_num_threads(1)
+        _import_needs({package for node in graph.nodes.values() for package in node.type.needs})
         # The first run also imports what nodes import when they run; it is no part of any result.
         self.first = simulate_once(self.case, _SURVEY_SEED)
         self.survey = Survey(self.first.counts)
@@ -126,6 +124,22 @@ class Runner:
         return smallest
 
 
+def _import_needs(packages: set[str]) -> None:
+    """Import what a fork server would.
+
+    Raises:
+      MissingError: a package is not installed.
+    """
+    for package in sorted(packages):
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError as error:
+            raise MissingError(f"the graph needs the package '{error.name}', which is not installed") from None
+    torch = sys.modules.get("torch")
+    if torch is not None:  # as a worker does; and runs are spread over processes already
+        torch.set_num_threads(1)
+
+
 def _load_check(name: str | None) -> Check | None:
     if name is None:
         return None
@@ -138,9 +152,6 @@ def _load_check(name: str | None) -> Check | None:
         ) from None
     return check
 
-
-Submit = Callable[[Sequence[int], int], "Future[list[Result]]"]
-"""Runs seeds, the first time (0) or the second (1), in some process."""
 
 _runner: Runner | None = None
 
@@ -166,24 +177,6 @@ def _chunk(seeds: Sequence[int], attempt: int) -> list[Result]:
     return [_runner.run(seed, attempt) for seed in seeds]
 
 
-@contextmanager
-def _pool(request: Request, runner: Runner) -> Iterator[Submit]:
-    """Something that runs chunks: other processes, or this one."""
-    if request.jobs == 1:
-
-        def here(seeds: Sequence[int], attempt: int) -> Future[list[Result]]:
-            done: Future[list[Result]] = Future()
-            done.set_result([runner.run(seed, attempt) for seed in seeds])
-            return done
-
-        yield here
-        return
-    # Not forked: each has another order of hashes, so that what depends on it is found.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(request.jobs, context, _begin, (request,)) as pool:
-        yield lambda seeds, attempt: pool.submit(_chunk, seeds, attempt)
-
-
 def simulate(request: Request, progress: Callable[[Outcome], None] = lambda outcome: None) -> Outcome:
     """Run seeds `seed` to `seed + runs - 1`, until so many of them have failed as are enough.
 
@@ -199,9 +192,9 @@ def simulate(request: Request, progress: Callable[[Outcome], None] = lambda outc
         outcome.failures.append(Failure(_SURVEY_SEED, (), runner.first))
         return outcome
     failed: list[Result] = []
-    with _frozen(), _pool(request, runner) as submit:
+    with _frozen(), closing(_results(request, runner)) as results:
         try:
-            for result, attempt in _results(request, submit):
+            for result, attempt in results:
                 _take(outcome, result, attempt, failed)
                 outcome.real_seconds = time.perf_counter() - began
                 progress(outcome)
@@ -216,20 +209,30 @@ def simulate(request: Request, progress: Callable[[Outcome], None] = lambda outc
     return outcome
 
 
-def _results(request: Request, submit: Submit) -> Iterator[tuple[Result, int]]:
+def _results(request: Request, runner: Runner) -> Generator[tuple[Result, int], None, None]:
     """Each result, with the attempt that it is, in the order in which they come."""
+    if request.jobs == 1:
+        for seeds, attempt in _chunks(request):
+            for seed in seeds:
+                yield runner.run(seed, attempt), attempt
+        return
+    # Not forked: each has another order of hashes, so that what depends on it is found.
+    context = multiprocessing.get_context("spawn")
     chunks = _chunks(request)
     under_way: dict[Future[list[Result]], int] = {}
-    while True:
-        while len(under_way) <= request.jobs and (chunk := next(chunks, None)) is not None:
-            under_way[submit(*chunk)] = chunk[1]
-        if not under_way:
-            return
-        done, _ = wait(under_way, return_when=FIRST_COMPLETED)
-        for future in done:
-            attempt = under_way.pop(future)
-            for result in future.result():
-                yield result, attempt
+    with ProcessPoolExecutor(request.jobs, context, _begin, (request,)) as pool:
+        try:
+            while True:
+                while len(under_way) <= request.jobs and (chunk := next(chunks, None)) is not None:
+                    under_way[pool.submit(_chunk, *chunk)] = chunk[1]
+                if not under_way:
+                    return
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    attempt = under_way.pop(future)
+                    for result in future.result():
+                        yield result, attempt
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _chunks(request: Request) -> Iterator[tuple[Sequence[int], int]]:

@@ -52,6 +52,7 @@ from flow.testing.simulation.worker import JournalLog, SimulatedWorker
 # What a run is drawn from, so that one finds what depends on long ways and another what depends on short ones.
 _LATENCIES_S = (0.0001, 0.001, 0.02)
 _CHECKPOINTS_S = (0.1, 0.5, 3.0)
+_COMPUTING_S = (0.001, 0.005, 0.02)
 SETTLE_S = 30.0
 _SETTLING_S = 0.05
 # Longer than any fault, restart or held-back credit: who has done nothing for so long never will.
@@ -145,6 +146,7 @@ class Simulation:
             self.plan, self.coming, keep_events=self.keep_events, keep_messages=self.case.check is not None
         )
         self.checkpoint_s = self.random.choice(_CHECKPOINTS_S)
+        self._computing_s = self.random.choice(_COMPUTING_S)
         self.network = Network(self.random, self.journal, self.random.choice(_LATENCIES_S))
         self.processes = SimulatedProcesses(self)
 
@@ -240,6 +242,10 @@ class Simulation:
         self.journal.happens(fault)
         return fault.seconds
 
+    def computing(self) -> float:
+        """How long a computation takes, in virtual seconds."""
+        return self.random.expovariate(1.0) * self._computing_s
+
     def worker_event(self, worker: str) -> None:
         """Something happened in a worker; it may be its last."""
         if self.journal.closed:
@@ -273,9 +279,7 @@ class Simulation:
 
     def said(self, worker: str, level: Level, node: str, text: str) -> None:
         """An event of the run's log."""
-        # The directory has another name in each run.
-        text = text.replace(str(self.directory.path), "RUN")
-        self.journal.note(level, node or worker, text.rstrip().rpartition("\n")[2])
+        self.journal.note(level, node or worker, text=text.rstrip().rpartition("\n")[2])
         if level == "error" and node:
             self.node_failed(node, text)
         elif level == "warning" and ("dropped a message" in text or "lost" in text):

@@ -11,7 +11,7 @@ from flow.links import CallLink, Link, NewestLink, StreamLink
 from flow.mailbox import Fail, Mailbox, NewestMailbox, QuestionMailbox, StreamMailbox, Taken
 from flow.message import Message
 from flow.plan import CALL, STREAM, LinkPlan, NodePlan
-from flow.ports import Rest
+from flow.port_spec import Rest
 from flow.tally import Tally
 from flow.testing.simulation.journal import Journal, Life, Passage, digest_of
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,18 +50,28 @@ class JournalLog(EventLog):
 
 
 class WorkInTheLoop(WorkThreads):
-    """Blocking work done at once. A node may raise before it; after it the node has what came of it, as in a run."""
+    """Blocking work done in the loop, after as long as the seed draws; calls that name one thread wait for each other.
 
-    def __init__(self, node: str, occupancy: Occupancy | None, step: Callable[[str], None]) -> None:
+    A node may raise before a call; after it the node has what came of it, as in a run.
+    """
+
+    def __init__(
+        self, node: str, occupancy: Occupancy | None, step: Callable[[str], None], seconds: Callable[[], float]
+    ) -> None:
         super().__init__(node, occupancy)
-        self._key, self._step = node, step
+        self._key, self._step, self._seconds = node, step, seconds
+        self._turns: dict[str, trio.Lock] = defaultdict(trio.Lock)
 
     async def run(self, thread: str, function: Callable[..., R], *arguments: Any) -> R:
         self._step(self._key)
+        await trio.lowlevel.checkpoint()
         self._count(1)
         try:
-            await trio.lowlevel.checkpoint()
-            return function(*arguments)
+            with trio.CancelScope(shield=True):  # a call once begun is waited for
+                async with self._turns[thread]:
+                    await trio.sleep(self._seconds())
+                    result = function(*arguments)
+            return result
         finally:
             self._count(-1)
 
@@ -143,7 +154,7 @@ class SimulatedWorker(Worker):
             return Driven(function(*ports, **keywords), lambda: self.simulation.hang(self.life, node.key))
 
         host.type.function = driven
-        host.make_threads = lambda key, occupancy: WorkInTheLoop(key, occupancy, self._step)
+        host.make_threads = lambda key, occupancy: WorkInTheLoop(key, occupancy, self._step, self.simulation.computing)
         return host
 
     async def write_state(self, packed: Packed, directory: Path, key: str) -> list[str]:

@@ -31,7 +31,7 @@ def in_folder(folder: Path, *words: str) -> str:
     """What a command says in a folder; it must succeed."""
     # Without this checkout on the path, as for someone who has installed flow.
     environment = {**os.environ, "FLOW_STATE_HOME": str(folder / "state"), "PYTHONPATH": ""}
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flow.inspect.protocol import Unpacker
 from flow.inspect.samples import read_sample
 from flow.inspect.watch import NodeWatch, Tap
-from flow.ports import NeverResting, spec_of
+from flow.port_spec import NeverResting, spec_of
 from tests.flow.joined import Edge, Node, joined
 from tests.flow.sample_messages import Answer, Block, Tick, question
 from tests.flow.test_carriers import asker, server, sink, source

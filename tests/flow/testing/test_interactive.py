@@ -93,7 +93,10 @@ async def test_what_the_node_raises_is_raised_to_the_test():
         async for item in items:
             raise ZeroDivisionError(f"at {item.number}")
 
-    with pytest.raises(ZeroDivisionError, match="at 7"):
+    async def used() -> None:
         async with harness(breaks) as h:
             await h.push("items", Item(7))
             await h.pull("out")
+
+    with pytest.raises(ZeroDivisionError, match="at 7"):
+        await used()

@@ -56,8 +56,9 @@ async def test_a_sample_is_what_happened(tmp_path_factory, lanes, steps, window,
         np.testing.assert_array_equal(sample.next_observations[..., 0], at + 1)
         np.testing.assert_array_equal(sample.first, at % 7 == 0)
         np.testing.assert_array_equal(sample.terminated, at % 7 == 6)
-    assert drawn <= ratio * 12 * lanes * steps
-    assert said.saved["counts"]["drawn"] == drawn
+    counts = said.saved["counts"]
+    assert 0 <= ratio * (counts["inserted"] - counts["begun"]) - drawn < 4
+    assert counts["drawn"] == drawn
 
 
 async def test_every_stored_step_is_drawn(tmp_path):
@@ -91,10 +92,7 @@ async def test_nothing_is_drawn_before_least(tmp_path):
 
 
 async def test_capacity_that_holds_no_window_is_an_error(tmp_path):
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(SettingError, match="has steps=6 and one more; raise capacity"):
         await replayed(tmp_path, messages_of(1, 4, 9), steps=6, capacity=5)
-    assert "is less than steps=6 and one more, or than least=1 together; raise capacity" in str(
-        caught.value.exceptions[0]
-    )
     with pytest.raises(SettingError, match="least=9 is more than capacity=5"):
         await replayed(tmp_path, [], least=9, capacity=5)

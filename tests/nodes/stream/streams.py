@@ -147,8 +147,8 @@ async def drive_in_parts(
         except _Stopped:
             packed = pack(saved.state())
             state = unpack(packed.tensors, packed.rest)
-        left = {name: [message for message, *_ in made[name]._mailbox.waiting] for name in ports}
-        told += [message for message, *_ in said[heard]._mailbox.waiting]
+        left = {name: list(iter(made[name].receive_nowait, None)) for name in ports}
+        told += iter(said[heard].receive_nowait, None)
         if rest.left > 0:
             return told
     raise AssertionError("a node rested without end")

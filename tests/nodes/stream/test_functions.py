@@ -14,6 +14,7 @@ from jaxtyping import Float32
 from flow import Array, In, Message, Out, node
 from flow.errors import GraphError, SettingError
 from flow.graph.load import load_graph
+from flow.setting import Beside
 from flow.testing import drive
 from nodes.stream.filter import filter as keep_those
 from nodes.stream.functions import read_function
@@ -215,3 +216,18 @@ async def source(sent: Out[Numbered]) -> None:
 @node
 async def sink(heard: In[Doubled]) -> None:
     """Hear nothing."""
+
+
+def test_a_file_is_beside_the_graph_that_says_it_also_where_another_extends_that(tmp_path):
+    for folder in ("base", "variant"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "base" / "own.py").write_text(FILE)
+    (tmp_path / "base" / "graph.toml").write_text(GRAPH.format(file="own.py:double"))
+    variant = tmp_path / "variant" / "graph.toml"
+    variant.write_text('extends = "../base/graph.toml"\n')
+    assert load_graph(variant).nodes["map"].settings["function"] == f"{tmp_path}/base/own.py:double"
+    (tmp_path / "variant" / "mine.py").write_text(FILE)
+    variant.write_text('extends = "../base/graph.toml"\n[nodes.map]\nfunction = "mine.py:double"\n')
+    assert load_graph(variant).nodes["map"].settings["function"] == f"{tmp_path}/variant/mine.py:double"
+    assert Beside().placed("", tmp_path) == ""
+    assert Beside(function=True).placed("a.module:function", tmp_path) == "a.module:function"

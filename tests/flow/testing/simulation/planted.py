@@ -125,21 +125,11 @@ def no_window(patch):
 def outbox_outlives_its_peer(patch):
     def wrong(self):
         self._drained.unpark_all()
-        if self._socket is not None:
-            self._socket.close(linger=2000)
-            self._socket = None
+        if self._way is not None:
+            self._way.close()
+            self._way = None
 
     patch.setattr(Peer, "disconnect", wrong)
-
-
-def answers_of_a_restarted_server_go_to_anyone(patch):
-    def wrong(self, request, answer):
-        for other in self.pending.values():
-            if not other.done.is_set():
-                other.answer = answer
-                other.done.set()
-
-    patch.setattr(CallLink, "answer", wrong)
 
 
 def questions_to_the_dead_are_not_asked_again(patch):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from flow.testing.simulation.faults import USUAL
-from flow.testing.simulation.many import Request, simulate
+from flow.testing.simulation.many import Request, Runner, simulate
 from tests.flow.testing.simulation import planted, wrong_nodes
 
 FIVE = Path(__file__).with_name("five_nodes.toml")
 MOST_RUNS = 300
+KILL, RAISE = ("kill",), ("raise",)
 
 GRAPH = """
 title = "A wrong node between right ones"
@@ -46,35 +47,34 @@ def found(request: Request) -> set[str]:
     return {violation.rule for failure in outcome.failures for violation in failure.result.violations}
 
 
-# Of several rules that a mistake may break it is enough that one is named.
-KILL, RAISE = ("kill",), ("raise",)
+# Each with the rules that it breaks, of which one is enough, what has to go wrong for it to show, and where.
 PLANTED = {
-    "link_drops_on_peer_restart": ({"lost", "malformed"}, KILL),
-    "sequence_goes_on_over_a_restart": ({"malformed"}, KILL),
-    "window_is_not_reset_on_peer_restart": ({"credit leaked", "stands still"}, KILL),
-    "end_is_not_said_again_on_peer_restart": ({"stands still"}, KILL),
-    "credit_of_the_dead_counts": ({"malformed"}, KILL),
-    "held_credit_is_forgotten": ({"credit leaked", "stands still"}, USUAL),
-    "credit_is_lost_when_a_message_is_taken_at_once": ({"credit leaked", "stands still", "lost", "ledger"}, USUAL),
-    "mailbox_reorders": ({"reordered"}, USUAL),
-    "mailbox_does_not_wake_its_reader": ({"stands still"}, USUAL),
-    "mailbox_doubles": ({"doubled", "from nowhere"}, USUAL),
-    "no_window": ({"over the window"}, USUAL),
-    "outbox_outlives_its_peer": ({"malformed", "lost", "altered", "wrong answer", "reordered", "credit leaked"}, KILL),
-    "answers_of_a_restarted_server_go_to_anyone": ({"wrong answer"}, USUAL),
-    "questions_to_the_dead_are_not_asked_again": ({"stands still"}, KILL),
-    "failed_node_leaves_its_callers_waiting": ({"stands still"}, RAISE),
-    "newest_value_is_kept_back": ({"kept back"}, USUAL),
-    "ended_node_keeps_its_mailbox_open": ({"lost", "stands still", "credit leaked"}, USUAL),
-    "failed_node_closes_nothing_of_its_own": ({"stands still"}, USUAL),
+    "link_drops_on_peer_restart": ({"stands still", "lost", "malformed"}, KILL, "three"),
+    "sequence_goes_on_over_a_restart": ({"malformed"}, KILL, "three"),
+    "window_is_not_reset_on_peer_restart": ({"credit leaked", "stands still"}, KILL, "three"),
+    "end_is_not_said_again_on_peer_restart": ({"stands still"}, KILL, "three"),
+    "credit_of_the_dead_counts": ({"malformed"}, KILL, "five"),
+    "held_credit_is_forgotten": ({"credit leaked", "stands still"}, (), "three"),
+    "outbox_outlives_its_peer": ({"malformed", "lost", "stands still", "credit leaked"}, KILL, "three"),
+    "credit_is_lost_when_a_message_is_taken_at_once": ({"credit leaked", "lost"}, (), "three"),
+    "mailbox_reorders": ({"reordered"}, (), "three"),
+    "mailbox_does_not_wake_its_reader": ({"stands still"}, (), "three"),
+    "mailbox_doubles": ({"doubled", "from nowhere"}, (), "three"),
+    "no_window": ({"over the window"}, (), "three"),
+    "questions_to_the_dead_are_not_asked_again": ({"stands still"}, KILL, "five"),
+    "failed_node_leaves_its_callers_waiting": ({"stands still"}, RAISE, "five"),
+    "newest_value_is_kept_back": ({"kept back"}, (), "five"),
+    "ended_node_keeps_its_mailbox_open": ({"lost", "credit leaked"}, (), "five"),
+    "failed_node_closes_nothing_of_its_own": ({"stands still"}, (), "three"),
 }
 
 
 @pytest.mark.parametrize("mistake", PLANTED)
-def test_a_mistake_planted_into_the_runtime_is_found(mistake, monkeypatch):
+def test_a_mistake_planted_into_the_runtime_is_found(mistake, monkeypatch, graph_of):
     getattr(planted, mistake)(monkeypatch)
-    expected, kinds = PLANTED[mistake]
-    rules = found(Request(FIVE, runs=MOST_RUNS, kinds=kinds, failures=1))
+    expected, kinds, where = PLANTED[mistake]
+    graph = FIVE if where == "five" else graph_of("passes")
+    rules = found(Request(graph, runs=MOST_RUNS, kinds=kinds, failures=1))
     assert rules & expected, f"found {rules or 'nothing'}"
 
 
@@ -111,9 +111,12 @@ def test_a_node_that_loses_what_it_took_is_found_by_the_graphs_own_check(graph_o
     assert found(Request(right, runs=60, kinds=("late", "hang"), check=check)) == set()
 
 
-def test_a_failing_seed_is_shrunk_to_the_faults_that_it_takes(monkeypatch):
+def test_a_failing_seed_is_shrunk_to_the_faults_that_it_takes(monkeypatch, graph_of):
     planted.end_is_not_said_again_on_peer_restart(monkeypatch)
-    outcome = simulate(Request(FIVE, seed=20, runs=MOST_RUNS, kinds=("kill", "late"), failures=1))
-    shrunk = [failure.result.faults for failure in outcome.failures]
-    assert shrunk
-    assert all([fault.kind for fault in faults] == ["kill"] for faults in shrunk)
+    request = Request(graph_of("passes"), runs=1, kinds=("kill", "late", "hang"))
+    drawn = Runner(request)
+    several = (seed for seed in range(MOST_RUNS) if len({fault.kind for fault in drawn.faults(seed)}) > 1)
+    failures = (failure for seed in several for failure in simulate(replace(request, seed=seed)).failures)
+    failure = next(failures)
+    assert len(failure.faults) > 1
+    assert [fault.kind for fault in failure.result.faults] == ["kill"]

@@ -1,0 +1,1 @@
+"""The live inspector's screen; needs the extra `inspect`."""
