@@ -64,7 +64,6 @@ async def planner(
     rules = Rules(-discount if two_players else discount, c1, c2, (-1.0, 1.0) if known_bounds else None)
     loops = kernel_named(kernel)
     await compute(_compile, loops)
-    # A name of its own among all that ask the model: slots are by planner.
     name = zlib.crc32(f"{context.name} {context.replica} {context.incarnation}".encode())
     rng = np.random.default_rng((context.seed, context.incarnation))
 
@@ -94,7 +93,11 @@ class LostTree(FlowError):
 
 @dataclass
 class Search:
-    """One search after another. first_slot: where its hidden states begin among those of `planner`."""
+    """One search after another.
+
+    planner: a name of its own among all that ask the model. first_slot: where its hidden states begin among those that
+    the model keeps for that name.
+    """
 
     rules: Rules
     simulations: int
