@@ -260,3 +260,8 @@ def board() -> Given:
 def exam() -> Given:
     tensors = st.just(Weights({}))
     return Given({"game": "nim", "every": 1, "at_once": 256}, {"weights": tensors}, answers={"planner": plans})
+
+
+def arena() -> Given:
+    settings = {"game": "nim", "opponent": "random", "games": st.integers(2, 5), "every": st.integers(1, 3)}
+    return Given(settings, {"weights": st.just(Weights({}))}, answers={"planner": plans})

@@ -116,6 +116,11 @@ class Lanes:
         Raises:
           MessageError: the planner advises a move that is not legal.
         """
+        if plans.visits.shape != (len(self.under_way), self._game.actions):
+            raise MessageError(
+                f"{self._game.name}: visits have shape {plans.visits.shape}, expected "
+                f"{(len(self.under_way), self._game.actions)}; give planner and model the same game"
+            )
         warm = np.array([len(one.actions) < self._warm_moves for one in self.under_way])
         chosen = choose(plans.visits, np.where(warm, self._temperature, 0.0), self._rng)
         policies = policy_target(plans.visits)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import numpy as np
 import trio
 
-from flow import Call, Context, Latest, Range, compute, node
+from flow import Call, Context, Latest, Promises, Range, compute, node
 from flow.errors import MessageError
 from nodes.games.interface import GAMES, Game, Position, game_named, legal_of, observations_of
 from nodes.games.messages import Plans, Positions
@@ -19,7 +19,7 @@ from nodes.games.opponents import Opponent, elo_of, opponent_named
 from nodes.messages import Weights
 
 
-@node
+@node(promises=Promises(given="tests.given_learning:arena"))
 async def arena(
     planner: Call[Positions, Plans],
     weights: Latest[Weights],

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from flow import Context, In, Live, Out, Promises, Publish, Range, Saved, compute, node
+from flow.errors import MessageError
 from nodes.games.interface import GAMES, game_named
 from nodes.games.messages import Samples, Surprises
 from nodes.messages import Weights
@@ -88,6 +89,7 @@ async def learner(
     saved.keep("optimiser", student.optimiser)
     progress = saved.keep("progress", Progress())
     await weights.publish(await compute(student.weights), progress.updates)
+    published = progress.updates
     metrics = context.metrics
     async for sample in samples:
         rate = learning_rate.value * (0.1 ** (progress.updates / decay_updates) if decay_updates else 1.0)
@@ -100,8 +102,10 @@ async def learner(
             metrics.record(name, value)
         if progress.updates % publish_every == 0:
             await weights.publish(await compute(student.weights), progress.updates)
+            published = progress.updates
         await surprises.send(Surprises(sample.places, priorities))
-    await weights.publish(await compute(student.weights), progress.updates)
+    if published != progress.updates:
+        await weights.publish(await compute(student.weights), progress.updates)
 
 
 class Student:
@@ -128,6 +132,7 @@ class Student:
 
         self.device = choose_device(device)
         self._value_cost = value_cost
+        self._shape, self._actions = observation_shape, actions
         torch.manual_seed(seed)
         made: Any = build(network, observation_shape, actions, width=width, blocks=blocks, bins=bins)
         self.network = made.to(self.device)
@@ -145,13 +150,23 @@ class Student:
         return Weights(weights_of(self.network))
 
     def update(self, sample: Samples, learning_rate: float) -> tuple[dict[str, float], Any]:
-        """One step; what it was like, and (B,) |v - z| before it."""
+        """One step; what it was like, and (B,) |v - z| before it.
+
+        Raises:
+          MessageError: the sample is of another game.
+        """
         import torch
 
         from nodes.algo.muzero_loss import Targets, muzero_loss
         from nodes.nets.muzero import unroll
         from nodes.nets.weights import tensor_of
 
+        found = (tuple(sample.observations.shape[1:]), sample.policies.shape[2])
+        if found != (self._shape, self._actions):
+            raise MessageError(
+                f"samples of positions {found[0]} with {found[1]} actions, expected {self._shape} with "
+                f"{self._actions}: they are of another game; give every node the same"
+            )
         targets = Targets(
             *(
                 tensor_of(getattr(sample, name), self.device)

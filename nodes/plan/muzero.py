@@ -19,7 +19,7 @@ import numpy as np
 import trio
 
 from flow import Array, Call, Context, Promises, Range, Serve, compute, node
-from flow.errors import FlowError, PeerRestarted
+from flow.errors import FlowError, MessageError, PeerRestarted
 from nodes.algo.puct import Kernel, Rules, Trees, kernel_named
 from nodes.algo.root import priors_of, with_noise
 from nodes.games.messages import Evaluations, Plans, Positions, Roots, Steps
@@ -64,7 +64,6 @@ async def planner(
     rules = Rules(-discount if two_players else discount, c1, c2, (-1.0, 1.0) if known_bounds else None)
     loops = kernel_named(kernel)
     await compute(_compile, loops)
-    # A name of its own among all that ask the model: slots are by planner.
     name = zlib.crc32(f"{context.name} {context.replica} {context.incarnation}".encode())
     rng = np.random.default_rng((context.seed, context.incarnation))
 
@@ -94,7 +93,11 @@ class LostTree(FlowError):
 
 @dataclass
 class Search:
-    """One search after another. first_slot: where its hidden states begin among those of `planner`."""
+    """One search after another.
+
+    planner: a name of its own among all that ask the model. first_slot: where its hidden states begin among those that
+    the model keeps for that name.
+    """
 
     rules: Rules
     simulations: int
@@ -110,7 +113,14 @@ class Search:
 
         Raises:
           LostTree: it was not the same model three times in a row.
+          MessageError: a position without a legal move.
         """
+        stuck = np.flatnonzero(~asked.legal.any(1))
+        if stuck.size:
+            raise MessageError(
+                f"row {stuck[0]} of a question has no legal move, so there is nothing to plan; ask about games that "
+                "are not over"
+            )
         for _ in range(TRIES):
             try:
                 return await self._search(asked, roots, steps)

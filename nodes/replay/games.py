@@ -93,6 +93,7 @@ async def replay(
             f"least_positions={least_positions} is more than capacity_positions={capacity_positions}: "
             "no sample would be sent"
         )
+    counts = saved.keep("counts", Counts())
     first = await _first(inserts)
     if first is None:
         return
@@ -105,37 +106,32 @@ async def replay(
         importance_exponent,
         np.random.default_rng((context.seed, context.incarnation)),
     )
-    counts = saved.keep("counts", Counts())
     coupled = Coupled(counts, samples_a_position, slack, least_positions, batch)
-    path = Path(context.directory) / "games"
-    with await compute(
-        lambda: GameStore(
-            path,
-            columns_of(first),
-            capacity_positions=capacity_positions,
-            capacity_bytes=int(capacity_gib * 2**30),
-        ),
-        thread="write",
-    ) as store:
-
-        async def insert(played: PlayedGame) -> None:
-            await compute(store.add, [(columns_in(played), shelf.weights_of(played))], thread="write")
-            coupled.note_played(len(played.actions))
-            statistics = store.statistics()
-            context.metrics.gauge("stored_games", statistics.games)
-            context.metrics.gauge("replay_fill", statistics.fill)
-
+    path, size = Path(context.directory) / "games", int(capacity_gib * 2**30)
+    columns = columns_of(first)
+    opened = await compute(
+        lambda: GameStore(path, columns, capacity_positions=capacity_positions, capacity_bytes=size), thread="write"
+    )
+    with opened as store:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_sample, store, shelf, coupled, samples, batch, context)
             nursery.start_soon(_listen, store, shelf, surprises, context)
             nursery.start_soon(_sync, store)
-            await insert(first)
-            await coupled.wait_to_insert()
+            await _insert(store, shelf, coupled, first, context)
             async for played in inserts:
-                await insert(played)
-                await coupled.wait_to_insert()
+                await _insert(store, shelf, coupled, played, context)
             nursery.cancel_scope.cancel()
         await compute(store.sync, thread="write")
+
+
+async def _insert(store: GameStore, shelf: Shelf, coupled: Coupled, played: PlayedGame, context: Context) -> None:
+    """Store a game, and wait until another may come."""
+    await compute(store.add, [(columns_in(played), shelf.weights_of(played))], thread="write")
+    coupled.note_played(len(played.actions))
+    statistics = store.statistics()
+    context.metrics.gauge("stored_games", statistics.games)
+    context.metrics.gauge("replay_fill", statistics.fill)
+    await coupled.wait_to_insert()
 
 
 async def _first(inserts: In[PlayedGame]) -> PlayedGame | None:

@@ -177,8 +177,10 @@ class Served:
         for planner, rows in _by_planner(planners):
             table = self._tables.get(planner)
             if table is not None:
-                own = torch.as_tensor(np.where(slots[rows] < len(table), slots[rows], 0), device=self.device)
-                kept[rows] = table[own]
+                own = slots[rows]
+                there = torch.as_tensor((own >= 0) & (own < len(table)), device=self.device)
+                found = table[torch.as_tensor(np.clip(own, 0, len(table) - 1), device=self.device)]
+                kept[rows] = found * there.view(-1, *[1] * len(self.network.hidden_shape))
         return kept
 
 

@@ -91,3 +91,13 @@ async def test_an_illegal_move_of_a_planner_is_refused_with_the_board():
         pytest.RaisesExc(MessageError, match=r"tictactoe: the planner advises move \d, which is not")
     ):
         await drive(selfplay, planner=Adviser(0, illegal=True), games=3, game="tictactoe", lanes=2)
+
+
+async def test_plans_for_another_game_are_refused_with_the_mend():
+    def other(asked: Positions) -> Plans:
+        rows = len(asked.legal)
+        return Plans(np.ones((rows, 4), np.int32), np.zeros(rows, np.float32), np.ones((rows, 4), np.float32), 0)
+
+    text = r"visits have shape \(2, 4\), expected \(2, 12\); give planner and model the same game"
+    with pytest.RaisesGroup(pytest.RaisesExc(MessageError, match=text)):
+        await drive(selfplay, planner=other, games=1, game="nim", lanes=2)

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason='needs PyTorch: pip install "flow-research[torch]"')
 
+from flow.errors import MessageError  # noqa: E402
 from flow.testing.harness import drive  # noqa: E402
 from nodes.algo.value_transform import read  # noqa: E402
 from nodes.games.interface import game_named  # noqa: E402
@@ -114,3 +115,9 @@ async def test_a_loss_that_is_no_number_ends_the_node_with_the_mend():
     broken.values[0, 0] = np.inf
     with pytest.raises(FloatingPointError, match="lower learning_rate"):
         await learned([broken])
+
+
+async def test_samples_of_another_game_are_refused_by_their_shapes():
+    text = r"samples of positions \(15,\) with 12 actions, expected \(2, 3, 3\) with 9"
+    with pytest.raises(MessageError, match=text):
+        await learned([sample(0)], game="tictactoe")

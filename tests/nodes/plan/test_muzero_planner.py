@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-from flow.errors import PeerRestarted
+from flow.errors import MessageError, PeerRestarted
 from flow.testing.harness import drive
 from nodes.games.interface import game_named
 from nodes.games.solve import Solution, solve
@@ -157,3 +157,11 @@ async def test_a_model_of_several_replicas_is_refused_with_the_mend():
         await drive(
             planner, requests=[asking([position])], roots=model.roots, steps=steps, simulations=10, kernel="numpy"
         )
+
+
+async def test_a_position_without_a_legal_move_is_refused_by_its_row():
+    question = asking([solved("nim").positions[row] for row in range(3)])
+    question.legal[1] = False
+    model = ExactModel(solved("nim").positions)
+    with pytest.RaisesGroup(pytest.RaisesExc(MessageError, match="row 1 of a question has no legal move")):
+        await drive(planner, requests=[question], roots=model.roots, steps=model.steps, simulations=2, kernel="numpy")

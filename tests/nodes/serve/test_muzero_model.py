@@ -102,3 +102,17 @@ async def test_more_hidden_states_than_allowed_are_refused_with_the_mend():
         pytest.RaisesExc(MessageError, match="names slot 9 for a hidden state, one may keep 9; raise slots_max")
     ):
         await served([roots(1, [9])], [], network(), slots_max=9)
+
+
+async def test_a_slot_that_was_never_filled_is_zero_and_no_others_state():
+    made = network()
+    result = await served([roots(1, [0, 1])], [(1.0, steps(1, [900, 0], [2, 2], [5, 6]))], made)
+    with torch.inference_mode():
+        hidden, _ = made.dynamics(torch.zeros(1, *made.hidden_shape), torch.tensor([2]))
+        np.testing.assert_allclose(result.steps[0].values[:1], read(made.predict(hidden)[1]), atol=1e-5)
+
+
+async def test_weights_of_another_network_are_refused_by_name():
+    wider = build("mlp", (15,), 12, width=32)
+    with pytest.raises(MessageError, match=r"give every node the same game and network"):
+        await served([], [], wider)
