@@ -166,8 +166,8 @@ def known_types(package: str = "nodes") -> tuple[dict[str, NodeType[Any]], dict[
     return found, broken
 
 
-# Mathematics and networks: they know no ports, and importing the networks imports torch.
-_WITHOUT_NODES = ("algo", "nets")
+# Mathematics and networks know no ports, and importing the networks imports torch; `given` is what tests give nodes.
+_WITHOUT_NODES = ("algo", "nets", "given")
 
 
 def _modules(package: str) -> list[str]:

@@ -1,8 +1,8 @@
 """What valid settings and inputs of a node are, where its types and ranges cannot say.
 
-@node(promises=Promises(given="tests.given:player"))        in the node's module: a name, loaded by `flow test`
+@node(promises=Promises(given="my_nodes.given:player"))    in the node's module: a name, loaded by `flow test`
 
-def player() -> Given:                                      in tests/given.py
+def player() -> Given:                                      in my_nodes/given.py
     return Given(settings={"game": "pong"}, messages={"moves": messages(Move, square=st.integers(0, 8))})
 """
 

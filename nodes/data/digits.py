@@ -38,7 +38,7 @@ class Position:
     sent: int = 0
 
 
-@node(needs=("sklearn",), promises=Promises(given="tests.given_learning:digits"))
+@node(needs=("sklearn",), promises=Promises(given="nodes.given.learning:digits"))
 async def digits(
     pictures: Out[Digit],
     context: Context,

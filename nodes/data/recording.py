@@ -41,7 +41,7 @@ class Progress:
     sent: int = 0
 
 
-@node(binds=_recorded, promises=Promises(given="tests.given_general:recorded"))
+@node(binds=_recorded, promises=Promises(given="nodes.given.general:recorded"))
 async def read(
     messages: Out[M],
     context: Context,

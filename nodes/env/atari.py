@@ -40,7 +40,7 @@ LANES_MAX = 1024
 @node(
     needs=("ale_py",),
     promises=Promises(
-        given="tests.given:atari_actor",
+        given="nodes.given.atari:actor",
         seeded=True,
         order="by streams",
         excused={"C13": "an emulator's state is not saved: a node that is started again begins new episodes"},

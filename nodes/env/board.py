@@ -24,7 +24,7 @@ from nodes.games.messages import Plans, PlayedGame, Positions
 
 @node(
     promises=Promises(
-        given="tests.given_learning:board",
+        given="nodes.given.learning:board",
         seeded=True,
         excused={
             "C13": "games under way are not saved: a node that is started again begins new ones",

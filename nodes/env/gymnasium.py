@@ -28,7 +28,7 @@ T = TypeVar("T", bound=Message)
     needs=("gymnasium",),
     binds=transitions_bound,
     promises=Promises(
-        given="tests.given_learning:cartpole",
+        given="nodes.given.learning:cartpole",
         seeded=True,
         excused={"C13": "an environment's state cannot be saved in general: it begins new episodes"},
     ),

@@ -32,7 +32,7 @@ _EXCUSED = {"C13": "a game that is being played cannot be saved in general: new 
     needs=("pettingzoo",),
     binds=games_bound,
     promises=Promises(
-        given="tests.given_general:self_played",
+        given="nodes.given.general:self_played",
         excused=_EXCUSED,
     ),
 )
@@ -75,7 +75,7 @@ async def selfplay(
 @node(
     needs=("pettingzoo",),
     promises=Promises(
-        given="tests.given_general:matched",
+        given="nodes.given.general:matched",
         excused=_EXCUSED,
     ),
 )

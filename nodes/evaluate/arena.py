@@ -19,7 +19,7 @@ from nodes.games.opponents import Opponent, elo_of, opponent_named
 from nodes.messages import Weights
 
 
-@node(promises=Promises(given="tests.given_learning:arena"))
+@node(promises=Promises(given="nodes.given.learning:arena"))
 async def arena(
     planner: Call[Positions, Plans],
     weights: Latest[Weights],

@@ -17,7 +17,7 @@ from nodes.games.solve import Solution, solve
 from nodes.messages import Weights
 
 
-@node(promises=Promises(given="tests.given_learning:exam"))
+@node(promises=Promises(given="nodes.given.learning:exam"))
 async def exam(
     planner: Call[Positions, Plans],
     weights: Latest[Weights],

@@ -37,7 +37,7 @@ class Progress:
     updates: int = 0
 
 
-@node(needs=("torch",), promises=Promises(given="tests.given_learning:classifier", seeded=True))
+@node(needs=("torch",), promises=Promises(given="nodes.given.learning:classifier", seeded=True))
 async def learner(
     batches: In[Labelled],
     weights: Publish[Weights],
@@ -79,7 +79,7 @@ async def learner(
         await weights.publish(student.weights(), progress.updates)
 
 
-@node(needs=("torch",), promises=Promises(given="tests.given_learning:evaluator"))
+@node(needs=("torch",), promises=Promises(given="nodes.given.learning:evaluator"))
 async def evaluator(
     tests: In[Labelled],
     weights: Latest[Weights],

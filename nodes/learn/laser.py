@@ -46,7 +46,7 @@ class Recipe:
 @node(
     needs=("torch", "ale_py"),
     promises=Promises(
-        given="tests.given:laser_learner",
+        given="nodes.given.atari:learner",
         seeded=True,
         excused={"C13": "unrolls that wait for the rest of their batch are not saved; replay has them"},
     ),

@@ -30,7 +30,7 @@ class Progress:
     needs=("torch",),
     promises=Promises(
         excused={"C13": "restored, its weights drift by rounding from the third update on; not yet found why"},
-        given="tests.given_learning:muzero_learner",
+        given="nodes.given.learning:muzero_learner",
         seeded=True,
     ),
 )

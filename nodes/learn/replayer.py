@@ -20,7 +20,7 @@ from nodes.messages import Trajectories, Weights
 CONTEXT = 3  # frames before an observation's own
 
 
-@node(needs=("torch", "ale_py"), promises=Promises(given="tests.given:atari_replayer"))
+@node(needs=("torch", "ale_py"), promises=Promises(given="nodes.given.atari:replayer"))
 async def replayer(
     stored: In[Trajectories],
     weights: Latest[Weights],

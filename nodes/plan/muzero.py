@@ -27,7 +27,7 @@ from nodes.games.messages import Evaluations, Plans, Positions, Roots, Steps
 TRIES = 3
 
 
-@node(promises=Promises(given="tests.given_learning:planner"))
+@node(promises=Promises(given="nodes.given.learning:planner"))
 async def planner(
     requests: Serve[Positions, Plans],
     roots: Call[Roots, Evaluations],

@@ -46,7 +46,7 @@ class Counts:
             "C09": "what is sampled depends on when it is asked for: later there is more to draw from",
             "C14": "it draws as soon as it is started again, and so its state moves on",
         },
-        given="tests.given_learning:games_replay",
+        given="nodes.given.learning:games_replay",
         seeded=True,
     )
 )

@@ -33,7 +33,7 @@ STEP_COLUMNS = ("actions", "rewards", "terminated", "logits", "versions")
             "C13": "what is sampled depends on when it is asked for: a node that is started again draws anew",
             "C09": "what is sampled depends on when it is asked for: later there is more to draw from",
         },
-        given="tests.given:atari_replay",
+        given="nodes.given.atari:replay",
         seeded=True,
     )
 )

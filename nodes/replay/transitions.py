@@ -34,7 +34,7 @@ STEPS_AT = 1
 
 
 PROMISES = Promises(
-    given="tests.given_learning:transitions_replay",
+    given="nodes.given.learning:transitions_replay",
     seeded=True,
     excused={"C13": "what was inserted after its state was saved stays on disk, and is drawn too"},
 )

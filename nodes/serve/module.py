@@ -66,7 +66,7 @@ def answer_type(texts: list[str], rows: Dim | None = None) -> type[Message]:
     return derived("Answers", tuple(fields))
 
 
-@node(needs=("torch",), binds=_answers, promises=Promises(given="tests.given_general:served_module"))
+@node(needs=("torch",), binds=_answers, promises=Promises(given="nodes.given.general:served_module"))
 async def module(
     requests: Serve[Q, A],
     context: Context,
@@ -107,7 +107,7 @@ async def module(
         context.metrics.gauge("batch_rows", batch.rows)
 
 
-@node(needs=("torch",), binds=_answers, promises=Promises(given="tests.given_general:served_with_weights"))
+@node(needs=("torch",), binds=_answers, promises=Promises(given="nodes.given.general:served_with_weights"))
 async def module_with_weights(
     requests: Serve[Q, A],
     weights: Latest[Weights],

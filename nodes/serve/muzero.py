@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@node(needs=("torch",), promises=Promises(given="tests.given_learning:model"))
+@node(needs=("torch",), promises=Promises(given="nodes.given.learning:model"))
 async def model(
     roots: Serve[Roots, Evaluations],
     steps: Serve[Steps, Evaluations],

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 PROMISES = Promises(
-    given="tests.given_learning:q_policy",
+    given="nodes.given.learning:q_policy",
     drawn=("actions",),
     seeded=True,
     excused={"C13": "which weights answer depends on when they come, and what was published is not saved here"},

@@ -41,7 +41,7 @@ class Progress:
     written: int = 0
 
 
-@node(needs=("PIL",), binds=_checked, promises=Promises(given="tests.given_general:pictures"))
+@node(needs=("PIL",), binds=_checked, promises=Promises(given="nodes.given.general:pictures"))
 async def image(
     items: In[M],
     context: Context,

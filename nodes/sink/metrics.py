@@ -36,7 +36,7 @@ def _require_numbers(field: Field, kind: str) -> None:
         raise SettingError(f"{kind} = {field.name!r} is {field}, which is no number and holds none")
 
 
-@node(binds=_checked, promises=Promises(given="tests.given_general:written_metrics"))
+@node(binds=_checked, promises=Promises(given="nodes.given.general:written_metrics"))
 async def metrics(
     items: In[M],
     context: Context,

@@ -23,7 +23,7 @@ from storage.recording import SUFFIX, RecordingWriter
 M = TypeVar("M", bound=Message)
 
 
-@node(promises=Promises(given="tests.given_general:in_the_run"))
+@node(promises=Promises(given="nodes.given.general:in_the_run"))
 async def write(items: In[M], context: Context, *, path: Annotated[str, Beside()] = "") -> None:
     """Write all that comes to a file; counts it as `recorded`.
 
@@ -49,7 +49,7 @@ class Progress:
     written: bool = False
 
 
-@node(promises=Promises(given="tests.given_general:in_the_run"))
+@node(promises=Promises(given="nodes.given.general:in_the_run"))
 async def tee(
     items: In[M], passed: Out[M], context: Context, saved: Saved, *, path: Annotated[str, Beside()] = ""
 ) -> None:

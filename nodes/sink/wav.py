@@ -38,7 +38,7 @@ class Progress:
     written: int = 0
 
 
-@node(promises=Promises(given="tests.given_general:sounds"))
+@node(promises=Promises(given="nodes.given.general:sounds"))
 async def wav(
     clips: In[Audio],
     context: Context,

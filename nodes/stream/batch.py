@@ -27,7 +27,7 @@ def _batch_type(message: type[Message], size: int, last: str) -> type[Message]:
     return stacking.stacked_type(message, size if last == "drop" else None)
 
 
-@node(binds=_stacked, promises=Promises(given="tests.given:rows_of_one_size"))
+@node(binds=_stacked, promises=Promises(given="nodes.given.streams:rows_of_one_size"))
 async def batch(
     items: In[M],
     batches: Out[N],
@@ -72,7 +72,7 @@ class Progress:
     sent: int = 0
 
 
-@node(binds=_apart, promises=Promises(given="tests.given:rows_of_any_size"))
+@node(binds=_apart, promises=Promises(given="nodes.given.streams:rows_of_any_size"))
 async def unbatch(batches: In[M], items: Out[N], saved: Saved) -> None:
     """Send each row of a batch as a message of its own, in order.
 

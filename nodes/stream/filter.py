@@ -37,7 +37,7 @@ def _read(function: str, arguments: list[str] | None) -> Plain:
     return plain
 
 
-@node(binds=_checked, promises=Promises(given="tests.given:filtered"))
+@node(binds=_checked, promises=Promises(given="nodes.given.streams:filtered"))
 async def filter(  # noqa: A001
     items: In[M],
     passed: Out[M],

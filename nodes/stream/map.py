@@ -44,7 +44,7 @@ def _read(function: str, arguments: list[str] | None) -> Plain:
     return plain
 
 
-@node(binds=_types, promises=Promises(given="tests.given:mapped"))
+@node(binds=_types, promises=Promises(given="nodes.given.streams:mapped"))
 async def map(  # noqa: A001
     items: In[M],
     mapped: Out[N],

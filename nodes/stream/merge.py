@@ -34,7 +34,7 @@ def _ordered(settings: Mapping[str, Any], known: Mapping[str, type[Message]]) ->
     return {}
 
 
-@node(binds=_ordered, promises=Promises(given="tests.given:ordered"))
+@node(binds=_ordered, promises=Promises(given="nodes.given.streams:ordered"))
 async def merge(left: In[M], right: In[M], merged: Out[M], saved: Saved, *, by: str) -> None:
     """Send the messages of both streams by rising values of a field; of equal ones the left first.
 

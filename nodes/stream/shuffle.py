@@ -29,7 +29,7 @@ class Progress:
     ages: list[int] | None = None
 
 
-@node(promises=Promises(given="tests.given_general:shuffled", seeded=True))
+@node(promises=Promises(given="nodes.given.general:shuffled", seeded=True))
 async def shuffle(
     items: In[M],
     shuffled: Out[M],

@@ -51,7 +51,7 @@ def wanted_values(field: Field, values: list[str]) -> set[Any]:
         ) from error
 
 
-@node(binds=_checked, promises=Promises(given="tests.given:splits"))
+@node(binds=_checked, promises=Promises(given="nodes.given.streams:splits"))
 async def split(
     items: In[M],
     matching: Out[M],

@@ -39,7 +39,7 @@ def _window(settings: Mapping[str, Any], known: Mapping[str, type[Message]]) -> 
     return {"N": stacking.stacked_type(known["M"], settings["length"])} if "M" in known else {}
 
 
-@node(binds=_window, promises=Promises(given="tests.given:rows_of_one_size"))
+@node(binds=_window, promises=Promises(given="nodes.given.streams:rows_of_one_size"))
 async def window(
     items: In[M],
     windows: Out[N],
@@ -97,7 +97,7 @@ class Progress:
     start: int = 0
 
 
-@node(binds=_cut, promises=Promises(given="tests.given:rows_of_any_size"))
+@node(binds=_cut, promises=Promises(given="nodes.given.streams:rows_of_any_size"))
 async def cut(
     pieces: In[M],
     windows: Out[N],

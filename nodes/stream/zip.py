@@ -54,7 +54,7 @@ def _apart(field: Field, used: set[str | None]) -> Field:
     return replace(field, dims=tuple(dims))
 
 
-@node(binds=_paired, promises=Promises(given="tests.given:zipped"))
+@node(binds=_paired, promises=Promises(given="nodes.given.streams:zipped"))
 async def zip(  # noqa: A001
     left: In[L],
     right: In[R],

@@ -35,18 +35,5 @@ class Two(nn.Module):
         return Both(logits, values) if self.form == "named" else (logits, values)
 
 
-class Plain(nn.Module):
-    """Logits and a value, in a form that TorchScript and torch.export take."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(1)
-        self.inner = nn.Linear(3, 2)
-
-    def forward(self, features: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.inner(features)
-        return logits, logits.sum(1) * scale
-
-
 def no_module() -> int:
     return 3

@@ -18,11 +18,12 @@ torch = pytest.importorskip("torch", reason='needs PyTorch: pip install "flow-re
 from flow import Array, Message  # noqa: E402
 from flow.errors import MessageError, MissingError, SettingError  # noqa: E402
 from flow.testing import drive  # noqa: E402
+from nodes.given.served import Plain  # noqa: E402
 from nodes.messages import Weights  # noqa: E402
 from nodes.nets.programs import load_checkpoint, load_program  # noqa: E402
 from nodes.nets.weights import weights_of  # noqa: E402
 from nodes.serve.module import answer_type, module, module_with_weights  # noqa: E402
-from tests.nodes.serve.modules_for_tests import Plain, Two  # noqa: E402
+from tests.nodes.serve.modules_for_tests import Two  # noqa: E402
 
 MODULES = "tests.nodes.serve.modules_for_tests"
 ANSWERS = ["logits: float32 (rows, 2)", "values: float32 (rows)"]
@@ -215,7 +216,7 @@ async def test_weights_of_another_module_are_refused(stored):
         await drive(
             module,
             requests=[question(1, 0)],
-            module=f"{MODULES}:Plain",
+            module="nodes.given.served:Plain",
             weights=str(stored / "two.pt"),
             answers=ANSWERS,
         )

@@ -86,7 +86,7 @@ def _features(rows: int, seed: int) -> Features:
 
 
 _MODULE: dict[str, Any] = {
-    "module": "tests.nodes.serve.modules_for_tests:Plain",
+    "module": "nodes.given.served:Plain",
     "arguments": None,
     "inputs": None,
     "answers": ["logits: float32 (rows, 2)", "values: float32 (rows)"],

@@ -1,4 +1,4 @@
-"""What valid settings and inputs of our nodes are, where types cannot say: `Promises(given=…)` names these."""
+"""What the nodes of LASER on Atari are given."""
 
 from __future__ import annotations
 
@@ -7,79 +7,14 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from jaxtyping import Float32, Int64
 
-from flow import Array, Message
 from flow.testing import Given
-from flow.testing.cases import Count, Sample
 from nodes.atari_games import action_count
 from nodes.messages import Actions, Observations, Trajectories, Weights
 
 GAME = "pong"
 SIDE = 84
 STEPS = 2
-
-
-class Numbers(Message):
-    """What a function of `map` and `filter` takes."""
-
-    numbers: Int64[Array, "rows"]
-
-
-def sums(item: Numbers) -> Numbers:
-    """For `map`."""
-    return Numbers(item.numbers[:1] + 1)
-
-
-def any_there(item: Numbers) -> bool:
-    """For `filter`."""
-    return len(item.numbers) > 0
-
-
-def mapped() -> Given:
-    return Given({"function": "tests.given:sums"}, variables=({"M": Numbers},))
-
-
-def filtered() -> Given:
-    return Given({"function": "tests.given:any_there"}, variables=({"M": Numbers},))
-
-
-def zipped() -> Given:
-    return Given({"right_prefix": "right_"}, variables=({"L": Sample, "R": Sample},))
-
-
-def ordered() -> Given:
-    return Given({"by": "number"}, variables=({"M": Sample},))
-
-
-def splits() -> Given:
-    return Given(
-        {"field": "number", "values": st.lists(st.integers(0, 2).map(str), max_size=2)}, variables=({"M": Sample},)
-    )
-
-
-class Row(Message):
-    """What can be stacked and joined."""
-
-    values: Float32[Array, "size 2"]
-    names: Int64[Array, "size"]
-
-
-def rows_of_one_size() -> Given:
-    """Messages of one shape, to be stacked."""
-    return Given(
-        streams={"items": st.integers(0, 3).flatmap(lambda size: st.lists(_row(size), max_size=6))},
-        variables=({"M": Row},),
-    )
-
-
-def _row(size: int) -> st.SearchStrategy[Any]:
-    return st.integers(0, 99).map(lambda n: Row(np.full((size, 2), n, np.float32), np.arange(size) + n))
-
-
-def rows_of_any_size() -> Given:
-    """Messages whose first dimension is what is cut, or taken apart."""
-    return Given(variables=({"M": Row}, {"M": Count}))
 
 
 def _random(seed: int) -> np.random.Generator:
@@ -140,7 +75,7 @@ def _of(make: Any, most: int = 3) -> st.SearchStrategy[Any]:
     return st.builds(make, st.integers(1, most), _SEEDS)
 
 
-def atari_actor() -> Given:
+def actor() -> Given:
     def answers(settings: Mapping[str, Any]) -> Any:
         def answer(seen: Observations) -> Actions:
             rows = len(seen.first)
@@ -156,16 +91,16 @@ def atari_actor() -> Given:
 _SMALL = {"game": GAME, "network": "small", "device": "cpu", "precision": "float32"}
 
 
-def atari_policy() -> Given:
+def policy() -> Given:
     return Given({**_SMALL, "batch_max": st.integers(1, 8)}, {"requests": _of(observations), "weights": _weights})
 
 
-def atari_replayer() -> Given:
+def replayer() -> Given:
     settings = {"game": GAME, "network": "small", "device": "cpu"}
     return Given(settings, {"stored": _of(trajectories), "weights": _weights})
 
 
-def atari_replay() -> Given:
+def replay() -> Given:
     settings = {
         "unrolls": st.integers(1, 2),
         "steps": 2,
@@ -180,7 +115,7 @@ def atari_replay() -> Given:
     return Given(settings, streams={"inserts": stream})
 
 
-def laser_learner() -> Given:
+def learner() -> Given:
     unrolls = _of(trajectories, 2)
     settings = {
         **_SMALL, "batch": 2, "replay_share": st.sampled_from([0.0, 0.5]), "learning_rate": 1e-3, "entropy_cost": 0.01,
