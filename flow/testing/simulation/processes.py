@@ -36,11 +36,12 @@ _MUTE_S = 60.0
 
 @dataclass(eq=False)
 class SimulatedLine:
-    """One end of what joins a worker to its supervisor; `join` makes the two."""
+    """One end of what joins a worker to its supervisor; `join` makes the two. muted: its worker was killed."""
 
     simulation: Simulation
     came: deque[bytes] = field(default_factory=deque)
     over: bool = False
+    muted: bool = False
     other: SimulatedLine | None = None
     event: Callable[[], None] | None = None
     _last: float = 0.0
@@ -50,7 +51,7 @@ class SimulatedLine:
         await trio.lowlevel.checkpoint()
         if self.event is not None:
             self.event()
-        if self.over:
+        if self.over or self.muted:
             raise trio.BrokenResourceError
         self._deliver(msgpack.packb(words))
 
@@ -113,7 +114,7 @@ class SimulatedProcess(Process):
         self.life.over = True
         simulation.journal.killed(self.worker)
         simulation.network.killed(self.life)
-        self.end.close()
+        self.end.muted = True
         nodes = next(each for each in simulation.plan.workers if each.name == self.worker).nodes
         pages = [simulation.directory.page_file(node.name, node.replica) for node in nodes]
         self.kept = Kept([simulation.directory.path / "nodes" / node.key for node in nodes], pages)

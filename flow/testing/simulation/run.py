@@ -315,10 +315,15 @@ class SimulatedSupervisor(Supervisor):
     async def _drain(self) -> None:
         await super()._drain()
         with trio.move_on_after(SETTLE_S):
-            while self.simulation.network.busy:  # noqa: ASYNC110 - looked at from outside, it tells nobody
+            while self._moves():  # noqa: ASYNC110 - looked at from outside, it tells nobody
                 await trio.sleep(_SETTLING_S)
         await trio.sleep(_SETTLING_S)
         self.simulation.check_settled()
+
+    def _moves(self) -> bool:
+        """Whether anything is on its way, or a worker that died last is not there again."""
+        there = all(name in self.processes and self.processes[name].started for name in self.epochs)
+        return self.simulation.network.busy or not there
 
 
 def simulate_once(
