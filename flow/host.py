@@ -18,6 +18,7 @@ from flow.errors import CheckpointError, DiskFullError, MissingError, SettingErr
 from flow.inspect.live import read_live
 from flow.inspect.watch import NodeWatch
 from flow.logs import EventLog
+from flow.mailbox import NewestMailbox
 from flow.node_type import NodeType
 from flow.occupancy import Occupancy
 from flow.plan import NodePlan
@@ -66,6 +67,7 @@ class AtRest:
         self.threads: WorkThreads | None = None
         self.when_resting: list[Callable[[], None]] = []
         self.when_empty_handed: list[Callable[[], None]] = []
+        self.nothing_comes: Callable[[], bool] = bool
 
     def __enter__(self) -> None:
         self.waiting += 1
@@ -74,11 +76,12 @@ class AtRest:
     def __exit__(self, *exc: object) -> None:
         self.waiting -= 1
 
-    def look(self) -> None:
-        """Do what waits for the node to rest, if it rests now."""
+    def look(self, *, taking: bool = False) -> None:
+        """Do what waits for the node to rest, if it rests now. taking: a task of it is about to wait for a message."""
         if self.waiting and not (self.threads and self.threads.busy):
             due, self.when_resting = self.when_resting, []
-            if self.takes:
+            # One that waits already may have been woken for a message, and has it in hand when it goes on.
+            if taking or (self.takes and self.nothing_comes()):
                 due, self.when_empty_handed = [*due, *self.when_empty_handed], []
             for act in due:
                 act()
@@ -92,7 +95,8 @@ class Taking:
 
     def __enter__(self) -> None:
         self._rest.takes += 1
-        self._rest.__enter__()
+        self._rest.waiting += 1
+        self._rest.look(taking=True)
 
     def __exit__(self, *exc: object) -> None:
         self._rest.takes -= 1
@@ -167,6 +171,13 @@ class Host:
             trace = await self._run(incarnation, restored)
         return trace
 
+    def _nothing_comes(self) -> bool:
+        """Whether no task that waits for a message is about to get one."""
+        mailboxes = self.assembly.mailboxes_of(self.plan)
+        return self.watch.paused or not any(
+            mailbox.queued() for mailbox in mailboxes if not isinstance(mailbox, NewestMailbox)
+        )
+
     def restart(self, restored: dict[str, Any] | None) -> None:
         """End it and start it again, from that state. What it has in hand is lost."""
         self._again, self.begun = [restored], trio.Event()
@@ -218,6 +229,7 @@ class Host:
         current_threads.set(threads)
         ports = self.assembly.ports(self.plan, self.rest)
         taking = Taking(self.rest)
+        self.rest.nothing_comes = self._nothing_comes
         for port in self.type.ports.values():
             if port.kind in _CONSUMING and port.name in ports:
                 spec_of(ports[port.name]).rest = taking

@@ -14,6 +14,7 @@ def add_words(parser: argparse.ArgumentParser, usage: str) -> None:
     """Take the command's words; `usage` names them, as in "[RUN] PORT"."""
     parser.usage = f"{parser.prog} {usage} [options]"
     parser.add_argument("words", nargs="*", metavar=usage, help=EPILOG_RUN)
+    parser.set_defaults(usage=usage)
 
 
 def aimed(
@@ -22,7 +23,8 @@ def aimed(
     """The run and the words behind it. needed: how many there must be."""
     words = list(arguments.words)
     if len(words) not in (needed, needed + 1):
-        parser.error(f"expected {parser.usage.removeprefix(parser.prog).strip() if parser.usage else needed}")
+        found = f"found {' '.join(words)}" if words else "found nothing"
+        parser.error(f"expected {arguments.usage}, {found}")
     name = words.pop(0) if len(words) > needed else None
     return find_run(name), words
 

@@ -123,16 +123,22 @@ class Cases:
     ) -> list[Message]:
         most = 2 if port.kind == "Latest" else wants.messages_max
         least = 1 if port.kind == "Latest" else min(wants.least, most)
-        stream = self.given.strategy("streams", port.name, settings)
+        given = self.given if self._is_of_given(port) else Given()
+        stream = given.strategy("streams", port.name, settings)
         if stream is not None:
             drawn: list[Message] = draw(stream)
             return drawn[:most]
         count = draw(_COUNTS[least, most])
-        one = self.given.strategy("messages", port.name, settings)
+        one = given.strategy("messages", port.name, settings)
         if one is not None:
             return [draw(one) for _ in range(count)]
         known, some_size = self._fix_dims(draw, port, settings, dims)
         return [draw_message(draw, port.messages[0], dict(known), some_size) for _ in range(count)]
+
+    def _is_of_given(self, port: Port) -> bool:
+        """Whether what is given for a port fits it: a graph may have bound its variable to another message."""
+        chosen = {message for variables in self.given.variables for message in variables.values()}
+        return not any(port.variables) or not chosen or port.messages[0] in chosen
 
     def _fix_dims(
         self, draw: st.DrawFn, port: Port, settings: dict[str, Any], dims: dict[str, int]
@@ -237,6 +243,9 @@ def concrete(node_type: NodeType[Any], given: Given | None = None) -> list[NodeT
     # Where the node says what follows from what, only what it is given is chosen.
     kinds = ("In", "Serve", "Latest") if node_type.binds is not None else tuple(OTHER_END)
     ports = [port for port in node_type.ports.values() if port.kind in kinds]
+    every = [pair for port in node_type.ports.values() for pair in zip(port.variables, port.messages, strict=False)]
+    if not any(variable and message is Message for variable, message in every):
+        return [node_type]  # as a graph has bound it, if there was anything to bind
     given = given or given_of(node_type)
     variables = sorted({name for port in ports for name in port.variables if name})
     if not variables and not given.variables:

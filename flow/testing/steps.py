@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SPIN_MAX = 4000
 SLEEP_S = 0.01
 # So many although it sleeps in between: it polls for what will never come.
-POLL_MAX = 50_000
+POLL_MAX = 6_000
 # CPU seconds of one step that hold up everyone else in a worker.
 HOG_S = 0.05
 # Real seconds after which a trial is broken off.

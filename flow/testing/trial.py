@@ -19,7 +19,7 @@ import trio
 
 from flow.batch import Batch
 from flow.computing import current_threads
-from flow.context import Context, Live, MetricsInMemory
+from flow.context import Context, Live
 from flow.errors import FlowError, MessageError
 from flow.host import first_cause
 from flow.message import Message
@@ -29,8 +29,10 @@ from flow.testing.answers import Answers
 from flow.testing.case import BEFORE, Case
 from flow.testing.cases import bound_for
 from flow.testing.given import given_of
+from flow.testing.record import NOTHING as NOTHING
+from flow.testing.record import Record as Record
 from flow.testing.scheduler import run as run_loop
-from flow.testing.stage import Event, Stage
+from flow.testing.stage import Stage
 from flow.testing.steps import Alarm, DoesNotStopError, Steps, stepped, throw_into
 from flow.testing.surroundings import Surroundings
 
@@ -42,7 +44,6 @@ STOPPING_S = 5.0
 ENDLESS = 200
 # A reader that got so many messages at one instant lets a second pass, so that a source does not stop the clock.
 AT_ONCE = 16
-NOTHING = pack({})
 
 
 @dataclass(frozen=True)
@@ -80,56 +81,6 @@ class How:
     directory: Path | None = None
     digests: bool = False
     surroundings: Surroundings = field(default_factory=Surroundings)
-
-
-@dataclass
-class Record:
-    """What a node did.
-
-    Attributes:
-      events: what passed its ports, in order. heard_before_cancel: how many of them before it was cancelled.
-      error: what it raised. stuck: why it had to be stopped, "" if it ended itself.
-      steps: of all its tasks. hogs: CPU seconds by step, of those that took long. effects: see Faults.
-      snapshot, snapshot_events: its state when it was taken, and how many events came before. state: at its end.
-      stopping_s: how long it took to end once cancelled. ended: whether it returned of itself.
-      complaints: what it did to its surroundings. nonconforming: what it tried to say that its types do not allow.
-    """
-
-    events: list[Event] = field(default_factory=list)
-    heard_before_cancel: int | None = None
-    error: BaseException | None = None
-    stuck: str = ""
-    steps: int = 0
-    hogs: dict[int, float] = field(default_factory=dict)
-    effects: list[str] = field(default_factory=list)
-    injected: bool = False
-    snapshot: Packed | None = None
-    snapshot_events: int = 0
-    state: Packed | None = None
-    state_error: Exception | None = None
-    stopping_s: float = 0.0
-    ended: bool = False
-    cancelled: bool = False
-    complaints: list[str] = field(default_factory=list)
-    nonconforming: list[str] = field(default_factory=list)
-    digests: list[bytes] = field(default_factory=list)
-    metrics: MetricsInMemory = field(default_factory=MetricsInMemory)
-
-    def taken(self, stop: int | None = None) -> list[Event]:
-        return [event for event in self.events[:stop] if event.kind == "taken"]
-
-    def said(self, start: int = 0, stop: int | None = None) -> dict[str, list[Any]]:
-        """By port, what it said: messages sent, asked, published with their version, and answers by question."""
-        found: dict[str, list[Any]] = {}
-        for event in self.events[start:stop]:
-            if event.kind == "answered" or event.kind == "published":
-                found.setdefault(event.port, []).append((event.number, event.message))
-            elif event.kind != "taken":
-                found.setdefault(event.port, []).append(event.message)
-        for port, items in found.items():
-            if any(event.kind == "answered" and event.port == port for event in self.events[start:stop]):
-                items.sort(key=lambda pair: pair[0])
-        return found
 
 
 def play(node_type: NodeType[Any], case: Case, how: How | None = None) -> Record:

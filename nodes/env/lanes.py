@@ -23,8 +23,6 @@ from flow.setting import named_values
 if TYPE_CHECKING:
     import gymnasium
 
-MISSING_PACKAGE = 'gymnasium is not installed; install it with: pip install "flow-research[gymnasium]"'
-
 
 @functools.cache
 def environment_names() -> tuple[str, ...]:

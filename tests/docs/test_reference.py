@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import flow
 from flow.cli.main import COMMANDS
 from flow.graph.registry import known_types
+from flow.testing.rules import RULES
 from tests.runs.running import ROOT
 from tools.documents.prose import as_markdown, fenced
 
@@ -70,6 +71,11 @@ def test_every_command_node_type_and_public_name_is_told():
     told = reference.all_node_types()
     assert all(f"### {name}\n" in told for name in known_types()[0])
     assert all(f"## flow.{name}\n" in reference.public_names("flow") for name in flow.__all__)
+
+
+def test_every_rule_of_the_contract_is_told():
+    told = reference.all_rules()
+    assert all(f"| {rule.id} | {rule.line} |" in told for rule in RULES.values())
 
 
 def test_a_node_type_is_told_with_ports_fields_and_settings():

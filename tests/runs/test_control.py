@@ -33,6 +33,12 @@ def ended(running: Running) -> None:
     running.wait()
 
 
+def killed(running: Running) -> None:
+    os.killpg(running.process.pid, signal.SIGKILL)
+    running.wait()
+    running.until(lambda: not running.home.processes(), "the workers to go")
+
+
 def told(home: Home, *words: str) -> str:
     found = home.flow(*words)
     assert found.returncode == 0, found.stderr
@@ -114,8 +120,7 @@ def test_what_never_rests_is_restarted_only_without_its_state(home: Home):
     refused = home.flow("restart", "step0")
     assert "did not come to the end of its message within 5 s" in refused.stderr
     assert "its restart 1" in told(home, "restart", "step0", "--lose-state")
-    running.process.kill()
-    running.wait()
+    killed(running)
     refused = home.flow("pause")
     assert "is over; what it left can be read: flow top" in refused.stderr
 
@@ -126,8 +131,7 @@ def test_threads_and_loops_that_hold_a_node_up_are_shown_with_file_and_line(home
     stack = told(home, "stack", "step0")
     assert "thread step0-0 compute" in stack
     assert "in _hold: time.sleep(seconds)" in stack
-    os.killpg(running.process.pid, signal.SIGKILL)
-    running.wait()
+    killed(running)
     hung = home.start(line_graph({"run": "trouble", "fault": "hang", "at": 2}))
     hung.until(lambda: hung.counter("made") >= 8, "the source to be blocked")
     began = time.monotonic()
@@ -136,8 +140,7 @@ def test_threads_and_loops_that_hold_a_node_up_are_shown_with_file_and_line(home
     assert "does not say hello within 1 s: its loop is held up" in stack
     assert "nodes_for_runs.py" in stack
     assert "in _fail" in stack
-    os.killpg(hung.process.pid, signal.SIGKILL)
-    hung.wait()
+    killed(hung)
 
 
 def test_a_tap_shows_what_passes_and_a_stopped_reader_delays_nobody(home: Home):

@@ -35,8 +35,9 @@ def run_tiny(home: Home, name: str) -> Running:
 def test_the_tiny_profile_runs_to_its_end(home: Home, name: str):
     running = run_tiny(home, name)
     assert running.run.about()["outcome"] == "done"
-    assert running.output.splitlines()[-1].startswith("ended because: ")
     again = load_graph(running.run.graph_file)
+    if again.until:  # a finite graph ends by itself, and nothing else ended it
+        assert running.output.splitlines()[-1].startswith("ended because: ")
     assert again.profile == "tiny"
     assert not ledger.problems(running.ledger())
     for edge, count in running.ledger().items():

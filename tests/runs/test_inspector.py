@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 
 import pytest
@@ -17,7 +15,7 @@ from flow.inspect.terminal.app import Inspector
 from flow.inspect.terminal.screens import Help, NodeScreen, PortScreen, TextScreen
 from flow.inspect.touched import touches
 from tests.runs.running import Home, Running
-from tests.runs.test_control import ended, scaling
+from tests.runs.test_control import ended, killed, scaling
 
 pytestmark = pytest.mark.real_time
 SIZE = (140, 44)
@@ -135,8 +133,7 @@ def test_a_node_its_ports_and_its_stack_open_above(home: Home):
 def test_a_run_that_was_killed_opens_the_same_way_and_says_what_cannot_be_done(home: Home):
     running = scaling(home)
     running.until_arrived(20)
-    os.killpg(running.process.pid, signal.SIGKILL)
-    running.wait()
+    killed(running)
 
     async def act(screen):
         assert "died" in screen.text("#head")

@@ -101,6 +101,8 @@ class Inspector(App[None]):
 
     def refresh_figures(self) -> None:
         """Look at the run and show it."""
+        if not self.query("#head"):  # the screen is being made, or is going
+            return
         self.overview = overview = self._look.now()
         lines = headline(overview)
         head = Text("\n".join(lines))

@@ -19,7 +19,8 @@ from flow.errors import MissingError, SettingError
 from flow.graph import load_graph
 from flow.graph.check import require_closed
 from flow.testing.simulation.faults import Fault, Survey, draw_faults
-from flow.testing.simulation.run import Case, Check, Result, simulate_once
+from flow.testing.simulation.result import Result
+from flow.testing.simulation.run import Case, Check, simulate_once
 
 # Runs a process is given at once. The first of them is made twice, to see that it is the same.
 _CHUNK = 25

@@ -179,12 +179,14 @@ class SimulatedProcesses:
                 control = cast(socket.socket, None)
                 worker = SimulatedWorker(words, control, life=process.life, simulation=simulation, end=end)
                 await worker.run()
+        except BaseExceptionGroup as group:
+            cancelled, failed = group.split(trio.Cancelled)
+            if failed is not None:
+                self._failed(process, failed)
+            if cancelled is not None:  # the run is over
+                raise cancelled from None
         except Exception as error:
-            if not process.life.over:
-                trace = "".join(traceback.format_exception(error))
-                simulation.journal.violation("worker failed", f"worker {process.worker}: {trace}")
-                process.status = 1
-                simulation.supervisor.finish("failed", "a worker failed")
+            self._failed(process, error)
         finally:
             if worker is not None:
                 worker.close()
@@ -194,6 +196,15 @@ class SimulatedProcesses:
             self.living.remove(process)
             end.close()
             process.over.set()
+
+    def _failed(self, process: SimulatedProcess, error: BaseException) -> None:
+        """A worker raised, as its code never should; one that is dead, or left when the run is over, may."""
+        simulation = self._simulation
+        if not process.life.over and not simulation.journal.closed:
+            trace = "".join(traceback.format_exception(error))
+            simulation.journal.violation("worker failed", f"worker {process.worker}: {trace}")
+            process.status = 1
+            simulation.supervisor.finish("failed", "a worker failed")
 
     def find(self, worker: str) -> SimulatedProcess | None:
         return next((process for process in reversed(self.living) if process.worker == worker), None)

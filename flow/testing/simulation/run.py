@@ -11,24 +11,15 @@ storage, on a disk that may fail; pages
 from __future__ import annotations
 
 import errno
-import gc
 import os
-import random
-import shutil
-import sys
-import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
 import trio
 
 from flow import disk, ledger
@@ -44,9 +35,11 @@ from flow.saved import Packed
 from flow.supervisor import Options, Outcome, Supervisor
 from flow.testing import scheduler
 from flow.testing.simulation.faults import Fault, Faults, InjectedFault
-from flow.testing.simulation.journal import TIMELINE, Journal, Life, Violation
+from flow.testing.simulation.isolation import Temporary, hash_of, left_open, open_files, seed_globals
+from flow.testing.simulation.journal import Journal, Life, Violation
 from flow.testing.simulation.network import Network
 from flow.testing.simulation.processes import SimulatedProcesses
+from flow.testing.simulation.result import Result
 from flow.testing.simulation.worker import JournalLog, SimulatedWorker
 
 # What a run is drawn from, so that one finds what depends on long ways and another what depends on short ones.
@@ -61,40 +54,6 @@ _LOOK_S = 5.0
 _RESTARTS = 60
 # Causes for which a violation stands in the journal already.
 _SAID = ("stands still", "a worker failed")
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of one run. digest: of all that happened in it; seconds: virtual and real."""
-
-    seed: int
-    faults: tuple[Fault, ...]
-    injected: Counter[str]
-    violations: tuple[Violation, ...]
-    digest: str
-    messages: int
-    seconds: float
-    real_seconds: float
-    outcome: str
-    counts: Counter[tuple[str, str]]
-    events: tuple[tuple[Any, ...], ...] = ()
-
-    def with_violation(self, rule: str, text: str, timeline: tuple[str, ...] = ()) -> Result:
-        """The same, and something wrong with it."""
-        return replace(self, violations=(*self.violations, Violation(rule, text, timeline)))
-
-    def differing(self, other: Result) -> Result:
-        """This result, and where the events of another run of the same seed part from its own."""
-        for at, (mine, others) in enumerate(zip_longest(self.events, other.events)):
-            if mine != others:
-                before = tuple(f"{event[0]:10.4f}  {' '.join(map(str, event[1:]))}" for event in self.events[:at])
-                text = f"the same seed gave {_told(mine)}, and the second time {_told(others)}"
-                return self.with_violation("not the same run", text, before[-TIMELINE:])
-        return self
-
-
-def _told(event: tuple[Any, ...] | None) -> str:
-    return "the end" if event is None else f"'{' '.join(map(str, event[1:]))}' at {event[0]:.4f} s"
 
 
 Check = Callable[["Simulation"], str]
@@ -366,11 +325,11 @@ def simulate_once(
     case: Case, seed: int, faults: Sequence[Fault] = (), *, attempt: int = 0, keep_events: bool = False
 ) -> Result:
     """One run of a seed. attempt: seeds what no node should draw from, the generators of a whole process."""
-    open_before, threads_before = _open_files(), threading.active_count()
-    with _temporary() as path:
+    open_before, threads_before = open_files(), threading.active_count()
+    with Temporary() as path:
         seed_globals(f"{seed}/{attempt}")
         result = _simulated(Simulation(case, seed, faults, _Directory(path), keep_events))
-    left = _left_open(open_before, threads_before)
+    left = left_open(open_before, threads_before)
     return replace(result, violations=(*result.violations, *left))
 
 
@@ -411,53 +370,3 @@ def _verdict(simulation: Simulation, outcome: Outcome) -> list[Violation]:
         if wrong:
             found.append(Violation("check", wrong, timeline))
     return found
-
-
-def _left_open(open_before: dict[str, str], threads_before: int) -> list[Violation]:
-    """What the run had opened and never closed."""
-    gc.collect()
-    left = [target for number, target in _open_files().items() if open_before.get(number) != target]
-    found = [Violation("left open", f"{len(left)} files: {', '.join(sorted(left)[:5])}")] if left else []
-    if threading.active_count() > threads_before:
-        found.append(Violation("left open", f"{threading.active_count() - threads_before} threads"))
-    return found
-
-
-def _open_files() -> dict[str, str]:
-    found = {}
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            found[number] = os.readlink(f"/proc/self/fd/{number}")
-        except OSError:  # the directory itself, listed while it was open
-            continue
-    return found
-
-
-def seed_globals(seed: str) -> None:
-    """Seed the generators of the process, as no node should rely on."""
-    random.seed(seed)
-    number = Random(seed).getrandbits(32)
-    np.random.seed(number)
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.manual_seed(number)
-
-
-def hash_of(content: bytes) -> str:
-    """A short hash."""
-    import hashlib
-
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
-
-
-class _temporary(AbstractContextManager[Path]):
-    """A directory in memory where there is one: a run's files are many and short-lived."""
-
-    def __enter__(self) -> Path:
-        memory = Path("/dev/shm")
-        base = memory if os.access(memory, os.W_OK) else None
-        self._path = Path(tempfile.mkdtemp(prefix="flow-simulated-", dir=base))
-        return self._path
-
-    def __exit__(self, *exc: object) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)

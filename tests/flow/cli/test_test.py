@@ -75,7 +75,7 @@ def test_json_holds_each_result(chunker, capsys):
         (["nodes.stream.shuffle:shuffle", "--rule", "C99"], "there is no rule 'C99'; there are C01"),
         (["nodes.stream.shuffle:shuffle", "--setting", "sise=3"], "has no setting 'sise'; it has size, seed"),
         (["nodes.stream.shuffle:shuffle", "--setting", "size"], "write KEY=VALUE"),
-        (["nothing.py:chunker"], "there is no file nothing.py"),
+        (["nothing.py:chunker"], "there is no file 'nothing.py'"),
         ([], "name a node"),
     ],
 )

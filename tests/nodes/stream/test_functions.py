@@ -14,6 +14,7 @@ from jaxtyping import Float32
 from flow import Array, In, Message, Out, node
 from flow.errors import GraphError, SettingError
 from flow.graph.load import load_graph
+from flow.graph.registry import install
 from flow.setting import Beside
 from flow.testing import drive
 from nodes.stream.filter import filter as keep_those
@@ -231,3 +232,11 @@ def test_a_file_is_beside_the_graph_that_says_it_also_where_another_extends_that
     assert load_graph(variant).nodes["map"].settings["function"] == f"{tmp_path}/variant/mine.py:double"
     assert Beside().placed("", tmp_path) == ""
     assert Beside(function=True).placed("a.module:function", tmp_path) == "a.module:function"
+
+
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [("gymnasium", "gymnasium"), ("pettingzoo", "pettingzoo"), ("PIL", "image"), ("torch", "torch")],
+)
+def test_a_missing_package_is_told_by_the_extra_that_brings_it(package, extra):
+    assert install(package) == f'pip install "flow-research[{extra}]"'
