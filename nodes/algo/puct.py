@@ -104,7 +104,6 @@ class Trees:
         self.rules, self.simulations, self._kernel = rules, simulations, kernel
         self.size = 1  # nodes of each tree
         self.parent = np.empty((count, nodes), np.int32)
-        self.action = np.empty((count, nodes), np.int32)
         self.reward = np.zeros((count, nodes), np.float64)
         self.visits = np.zeros((count, nodes), np.int32)
         self.total = np.zeros((count, nodes), np.float64)  # of the values that came back
@@ -142,7 +141,7 @@ class Trees:
         parents, actions = self._leaving
         new = self.size
         self.child[self._rows, parents, actions] = new
-        self.parent[:, new], self.action[:, new] = parents, actions
+        self.parent[:, new] = parents
         self.reward[:, new] = rewards
         self.prior[:, new], self.child[:, new] = priors, -1
         self._kernel.back_up(self, np.asarray(values, np.float64))

@@ -87,10 +87,6 @@ class Game(Protocol):
         """Every position that a game can begin at."""
         ...
 
-    def move_name(self, position: Position, action: int) -> str:
-        """A move as people write it."""
-        ...
-
 
 def game_named(name: str) -> Game:
     """The rules of a game: "nim", "tictactoe", or any two-player board game of OpenSpiel, "openspiel:connect_four".

@@ -73,7 +73,3 @@ class Nim:
     def starts(self) -> list[Position]:
         every = itertools.product(*(range(most + 1) for most in HEAPS))
         return [NimPosition(heaps) for heaps in every if any(heaps)]
-
-    def move_name(self, position: Position, action: int) -> str:
-        heap, taken = MOVES[action]
-        return f"{heap + 1}-{taken}"

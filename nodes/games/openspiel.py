@@ -56,9 +56,6 @@ class OpenSpielPosition:
         """What a bot of OpenSpiel plays here."""
         return int(bot.step(self._state))
 
-    def action_named(self, action: int) -> str:
-        return str(self._state.action_to_string(self.mover, action))
-
     def __str__(self) -> str:
         return str(self._state).rstrip()
 
@@ -130,10 +127,6 @@ class OpenSpiel:
         evaluator = pyspiel.RandomRolloutEvaluator(1, seed)
         bot = pyspiel.MCTSBot(self._game, evaluator, uct_c, simulations, memory_mb, True, seed, False)
         return Searcher(bot)
-
-    def move_name(self, position: Position, action: int) -> str:
-        assert isinstance(position, OpenSpielPosition)
-        return position.action_named(action)
 
 
 class Searcher:

@@ -73,6 +73,3 @@ class TicTacToe:
 
     def starts(self) -> list[Position]:
         return [TicTacToePosition()]
-
-    def move_name(self, position: Position, action: int) -> str:
-        return f"{'abc'[action % 3]}{3 - action // 3}"
