@@ -245,8 +245,9 @@ def test_reading_while_another_process_writes_and_after_it_is_killed(tmp_path):
             if view is None or "r" not in view.series:
                 continue
             new = view.series["r"]
+            last += new.lost  # also where a reader that was held up finds none that is whole
             if new.values:
-                assert new.values[0] == last + 1 + new.lost, "a value was lost or shown twice"
+                assert new.values[0] == last + 1, "a value was lost or shown twice"
                 assert list(new.values) == [new.values[0] + step for step in range(len(new.values))]
                 assert new.times == tuple(sorted(new.times))
                 last = new.values[-1]
