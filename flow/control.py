@@ -97,7 +97,10 @@ def hear_blocking(end: socket.socket) -> tuple[Words | None, list[int]]:
 def _exactly_blocking(end: socket.socket, size: int, descriptors: list[int]) -> bytes | None:
     parts = bytearray()
     while len(parts) < size:
-        part, came, _, _ = socket.recv_fds(end, size - len(parts), 4)
+        try:
+            part, came, _, _ = socket.recv_fds(end, size - len(parts), 4)
+        except ConnectionResetError:  # gone, without having read all that was said to it
+            return None
         descriptors += came
         if not part:
             return None
