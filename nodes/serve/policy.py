@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@node(needs=("torch", "ale_py"), promises=Promises(given="nodes.given.atari:policy", drawn=("actions",)))
+@node(needs=("torch", "ale_py"), promises=Promises(given="nodes.given.atari:policy", drawn=("actions",), seeded=True))
 async def policy(
     requests: Serve[Observations, Actions],
     weights: Latest[Weights],
