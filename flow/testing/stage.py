@@ -33,6 +33,10 @@ class InjectedError(Exception):
     """A fault that a test put in."""
 
 
+class InjectedFileError(InjectedError, OSError):
+    """A file could not be opened, made, moved, removed or written, since a test put that in."""
+
+
 @dataclass(frozen=True)
 class Event:
     """Something that passed a port.
@@ -52,20 +56,24 @@ class Event:
 class Faults:
     """Effects in the order in which they happen, and which of them fails.
 
-    Within reach: sends, publications and calls of a node, the work it gives to `compute`, and the files that Python
-    opens, makes, moves or removes below its directory.
+    Within reach: sends, publications and calls of a node, the work it gives to `compute`, and what it does with files
+    below its directory, as far as `flow.testing.files` hears of it.
     """
 
     fail_at: int = 0
     effects: list[str] = field(default_factory=list)
     raised: bool = False
 
-    def effect(self, what: str) -> None:
-        """Count an effect; raises InjectedError if it is the one to fail."""
+    def effect(self, what: str, error: type[InjectedError] = InjectedError) -> None:
+        """Count an effect; raises an InjectedError if it is the one to fail."""
         self.effects.append(what)
         if len(self.effects) == self.fail_at:
             self.raised = True
-            raise InjectedError(f"injected at effect {self.fail_at}: {what}")
+            raise error(f"injected at effect {self.fail_at}: {what}")
+
+    def file(self, what: str) -> None:
+        """Count what is done with a file; raises InjectedFileError if it is to fail."""
+        self.effect(what, InjectedFileError)
 
 
 class StageRest:

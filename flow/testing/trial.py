@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import traceback
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from flow.host import first_cause
 from flow.message import Message
 from flow.node_type import NodeType, Port
 from flow.saved import Packed, Saved, pack, unpack
+from flow.testing import files
 from flow.testing.answers import Answers
 from flow.testing.case import BEFORE, Case
 from flow.testing.cases import bound_for
@@ -136,7 +138,7 @@ class Trial:
         self.began = trio.current_time()
         trio.lowlevel.add_instrument(self.steps)
         try:
-            with self.over:
+            with self._files(), self.over:
                 async with trio.open_nursery() as nursery:
                     self._start(nursery)
         finally:
@@ -145,6 +147,12 @@ class Trial:
             self.record.hogs = self.steps.hogs
             self.record.effects = self.stage.faults.effects
             self.record.injected = self.stage.faults.raised
+
+    def _files(self) -> AbstractContextManager[None]:
+        """Hear what the node does with its files; one without a context has no directory."""
+        if self.type.context_parameter is None:
+            return nullcontext()
+        return files.heard(self.directory, self.stage.faults.file)
 
     def _start(self, nursery: trio.Nursery) -> None:
         for port in self.type.ports.values():

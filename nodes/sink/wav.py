@@ -101,7 +101,8 @@ def write_wav(path: Path, pcm: Array, rate: int) -> None:
         raise MessageError(f"field rate: {rate} Hz is no sampling rate; expected 1 to {(1 << 31) - 1}")
 
     def content(file: Path) -> None:
-        with wave.open(str(file), "wb") as out:
+        # Opened here: where the module cannot open a file it complains once more when it is collected.
+        with file.open("wb") as opened, wave.open(opened, "wb") as out:
             out.setnchannels(pcm.shape[1] if pcm.ndim == 2 else 1)
             out.setsampwidth(2)
             out.setframerate(rate)

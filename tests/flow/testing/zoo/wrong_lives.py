@@ -108,6 +108,17 @@ async def goes_on_without(items: In[Item], model: Call[Ids, Ids], out: Out[Item]
 
 @breaks("C12")
 @node
+async def leaves_out_what_it_cannot_write(items: In[Item], out: Out[Item], context: Context) -> None:
+    async for item in items:
+        try:
+            (context.directory / f"{item.number}").write_text("seen")
+        except OSError:
+            continue
+        await out.send(item)
+
+
+@breaks("C12")
+@node
 async def forgets_why(items: In[Item], out: Out[Item]) -> None:
     failed = False
     async for item in items:
