@@ -34,6 +34,7 @@ def test_a_right_node_raises_no_alarm(node_type):
     assert alarms == []
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 def test_right_nodes_raise_no_alarm_in_ten_thousand_examples():
     many = Level(1e9, EXAMPLES, least=EXAMPLES, shrink_seconds=5.0)
