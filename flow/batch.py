@@ -156,6 +156,8 @@ class Batch(Generic[Q, A]):
 
     def _apart(self, answers: A) -> A:
         """Answers that are views of the questions are copied: the next batch is gathered into the same memory."""
+        if self.callers == 1 and self.questions is self.asked[0].question:  # its caller's own, not gathered
+            return answers
         asked = [value for value in vars(self.questions).values() if isinstance(value, np.ndarray)]
         views = {
             name: value.copy()

@@ -13,7 +13,7 @@ import queue
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast
 
 import trio
@@ -28,10 +28,18 @@ R = TypeVar("R")
 class _Work:
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+    caller: trio.lowlevel.Task
     token: trio.lowlevel.TrioToken
-    done: trio.Event = field(default_factory=trio.Event)
     result: Any = None
     error: BaseException | None = None
+
+    def done(self) -> None:
+        """In the loop: the caller goes on."""
+        trio.lowlevel.reschedule(self.caller)
+
+
+def _not_cancelled(_: object) -> trio.lowlevel.Abort:
+    return trio.lowlevel.Abort.FAILED
 
 
 class WorkThread:
@@ -45,11 +53,11 @@ class WorkThread:
 
     async def run(self, function: Callable[..., R], *arguments: Any) -> R:
         """The function's result. A call once begun is waited for, also when the caller is cancelled."""
-        await trio.lowlevel.checkpoint()
-        work = _Work(function, arguments, trio.lowlevel.current_trio_token())
+        await trio.lowlevel.checkpoint_if_cancelled()
+        work = _Work(function, arguments, trio.lowlevel.current_task(), trio.lowlevel.current_trio_token())
         self._work.put(work)
-        with trio.CancelScope(shield=True):
-            await work.done.wait()
+        # An event in a shielded scope says the same and costs twice as much.
+        await trio.lowlevel.wait_task_rescheduled(_not_cancelled)
         if work.error is not None:
             raise work.error
         return cast(R, work.result)
@@ -65,7 +73,7 @@ class WorkThread:
             except BaseException as error:
                 work.error = error
             try:
-                work.token.run_sync_soon(work.done.set)
+                work.token.run_sync_soon(work.done)
             except trio.RunFinishedError:  # the loop ended first; nobody waits
                 return
             del work

@@ -87,9 +87,28 @@ class Pending:
     """A request under way."""
 
     question: Message
-    done: trio.Event = field(default_factory=trio.Event)
     answer: Message | None = None
-    failed: bool = False
+    over: bool = False
+    _caller: trio.lowlevel.Task | None = None
+
+    def end(self, answer: Message | None) -> None:
+        """It is answered; with None, it will not be."""
+        self.answer, self.over = answer, True
+        if self._caller is not None:
+            trio.lowlevel.reschedule(self._caller)
+            self._caller = None
+
+    async def wait(self) -> None:
+        """Until it is over. There is one who waits, so that no event with its set of waiters is needed."""
+        if self.over:
+            await trio.lowlevel.checkpoint()
+            return
+        self._caller = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._cancelled)
+
+    def _cancelled(self, _: object) -> trio.lowlevel.Abort:
+        self._caller = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 @dataclass
@@ -121,7 +140,7 @@ class CallLink:
             try:
                 self.route.question(request, question)
                 self.tally.add(size)
-                await pending.done.wait()
+                await pending.wait()
             finally:
                 self.pending.pop(request, None)
                 self._place.unpark()
@@ -135,22 +154,21 @@ class CallLink:
 
     def answer(self, request: int, answer: Message) -> None:
         pending = self.pending.get(request)
-        if pending is None or pending.done.is_set():
+        if pending is None or pending.over:
             self.orphans += 1
             return
-        pending.answer = answer
-        pending.done.set()
+        pending.end(answer)
 
     def failure(self, request: int, for_good: bool = False) -> None:
         """The server died with this request: ask again where that does no harm, unless it ended for good."""
         pending = self.pending.get(request)
-        if pending is None or pending.done.is_set():
+        if pending is None or pending.over:
             return
         if pending.question.repeatable and not for_good:
             self.tally.add(0)
             self.route.question(request, pending.question)
         else:
-            pending.done.set()
+            pending.end(None)
 
     def receiver_restarted(self) -> None:
         for request in list(self.pending):

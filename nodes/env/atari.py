@@ -144,15 +144,16 @@ class Group:
                     await trajectories.send(unroll.finished(self.stream))
                     unroll = Unroll(self.size, self.steps, observations, step)
             stacks, rewards, terminated, truncated, info = await compute(env.recv, thread=thread)
-            # The emulator ignores the action after an end, and what comes of it is a first observation.
             first, over = over, terminated | truncated
-            rewards = np.where(first, 0, rewards).astype(np.float32)
+            rewards, actions = rewards.astype(np.float32), answer.actions
             if self.life_loss_terminates:
                 terminated = terminated | (info["lives"] < lives)
             lives = info["lives"]
-            last_actions = np.where(first, 0, answer.actions)
-            observations = Observations(stacks, rewards, last_actions, first, self.lane_ids)
-            done = answer, observations, terminated & ~first, over
+            if first.any():
+                # The emulator ignores the action after an end, and what comes of it is a first observation.
+                rewards[first], actions, terminated = 0, np.where(first, 0, actions), terminated & ~first
+            observations = Observations(stacks, rewards, actions, first, self.lane_ids)
+            done = answer, observations, terminated, over
 
     def _open(self, emulator: dict[str, object]) -> AtariVectorEnv:
         from ale_py.vector_env import AtariVectorEnv  # heavy, and this worker has it imported already
@@ -161,9 +162,12 @@ class Group:
 
     def _count(self, then: Observations, over: Array) -> None:
         metrics = self.context.metrics
-        metrics.count("frames", (self.size - int(np.count_nonzero(then.first))) * FRAME_SKIP)
+        stepped = ~then.first
+        metrics.count("frames", int(np.count_nonzero(stepped)) * FRAME_SKIP)
         self.returns += then.last_rewards
-        self.lengths += ~then.first
+        self.lengths += stepped
+        if not over.any():
+            return
         for lane in np.flatnonzero(over):
             score = float(self.returns[lane])
             metrics.count("episodes")
@@ -182,11 +186,11 @@ class Unroll:
         self.began = observations
         self.frames = np.empty((lanes, CONTEXT + steps + 1, SIDE, SIDE), np.uint8)
         self.frames[:, : CONTEXT + 1] = observations.stacks
-        self.first = np.empty((lanes, steps + 1), bool)
-        self.first[:, 0] = observations.first
-        self.actions = np.empty((lanes, steps), np.uint8)
-        self.rewards = np.empty((lanes, steps), np.float32)
-        self.terminated = np.empty((lanes, steps), bool)
+        # Small ones are gathered and put together once.
+        self.first = [observations.first]
+        self.actions: list[Array] = []
+        self.rewards: list[Array] = []
+        self.terminated: list[Array] = []
         self.logits: list[Array] = []
         self.cores: Array | None = None
         self.version = -1
@@ -195,22 +199,22 @@ class Unroll:
         """Step t: the action that was answered, and what came of it."""
         if t == 0:
             self.cores, self.version = answer.cores, answer.version
-        self.actions[:, t] = answer.actions
+        self.actions.append(answer.actions)
         self.logits.append(answer.logits)
-        self.rewards[:, t] = then.last_rewards
-        self.terminated[:, t] = terminated
+        self.rewards.append(then.last_rewards)
+        self.terminated.append(terminated)
         self.frames[:, CONTEXT + 1 + t] = then.stacks[:, CONTEXT]
-        self.first[:, t + 1] = then.first
+        self.first.append(then.first)
 
     def finished(self, stream: int) -> Trajectories:
-        lanes = len(self.first)
+        lanes = len(self.frames)
         assert self.cores is not None
         return Trajectories(
             self.frames,
-            self.first,
-            self.actions,
-            self.rewards,
-            self.terminated,
+            np.stack(self.first, axis=1),
+            np.stack(self.actions, axis=1).astype(np.uint8),
+            np.stack(self.rewards, axis=1),
+            np.stack(self.terminated, axis=1),
             np.stack(self.logits, axis=1),
             self.began.last_rewards,
             self.began.last_actions,

@@ -90,7 +90,7 @@ class WatchedCall(CallLink):
 
     def answer(self, request: int, answer: Message) -> None:
         pending, passage = self.pending.get(request), self.asked.get(request)
-        if pending is not None and not pending.done.is_set() and passage is not None and not self.life.over:
+        if pending is not None and not pending.over and passage is not None and not self.life.over:
             if passage.answer and digest_of(answer) != passage.answer:
                 edge = passage.link.edge
                 self.journal.violation("wrong answer", f"{edge}: request {request} got an answer it was not given")
