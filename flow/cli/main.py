@@ -28,6 +28,7 @@ COMMANDS = {
     "top": "flow.cli.top",
     "inspect": "flow.cli.inspect",
     "tap": "flow.cli.tap",
+    "trace": "flow.cli.trace",
     "stack": "flow.cli.stack",
     "set": "flow.cli.set",
     "pause": "flow.cli.pause",
