@@ -153,6 +153,14 @@ class WorkThreads:
             worker.stop()
 
 
+class InTheLoop(WorkThreads):
+    """Blocking work done at once, in no thread: where a test's clock must not jump over it, and a debugger follows."""
+
+    async def run(self, thread: str, function: Callable[..., R], *arguments: Any) -> R:
+        await trio.lowlevel.checkpoint()
+        return function(*arguments)
+
+
 current_threads: ContextVar[WorkThreads | None] = ContextVar("current_threads", default=None)
 
 

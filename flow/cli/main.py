@@ -29,6 +29,8 @@ COMMANDS = {
     "inspect": "flow.cli.inspect",
     "tap": "flow.cli.tap",
     "trace": "flow.cli.trace",
+    "record": "flow.cli.record",
+    "replay": "flow.cli.replay",
     "stack": "flow.cli.stack",
     "set": "flow.cli.set",
     "pause": "flow.cli.pause",

@@ -42,7 +42,7 @@ class Tap:
     """An open tap on one port of one replica.
 
     every: each how many-th message is wanted. gap_s: least time between two samples. left: samples still wanted,
-    None without end. most_bytes: of a sample's arrays.
+    None without end. most_bytes: of a sample's arrays. only: what is wanted, "question" for instance; all if empty.
     """
 
     number: int
@@ -51,6 +51,7 @@ class Tap:
     gap_s: float = 0.0
     left: int | None = None
     most_bytes: int = 1 << 20
+    only: str = ""
     seen: int = 0
     sent: int = 0
     dropped: int = 0
@@ -60,6 +61,8 @@ class Tap:
 
     def offer(self, message: Message, what: str) -> None:
         """A message passes."""
+        if self.only and what != self.only:
+            return
         number, self.seen = self.seen, self.seen + 1
         now = time.monotonic()
         if self.left == 0 or number % self.every or now < self._next_at:

@@ -91,6 +91,7 @@ class WorkerControl:
             gap_s=1.0 / hertz if hertz > 0 else 0.0,
             left=count if count > 0 else None,
             most_bytes=min(max(asked(request, "most_bytes", int, SAMPLE_BYTES), 0), SAMPLE_BYTES_MAX),
+            only=asked(request, "only", str, ""),
         )
         host.watch.open(port, tap)
         client.closing[tap.number] = lambda: host.watch.close(port, tap)
