@@ -31,6 +31,7 @@ COMMANDS = {
     "trace": "flow.cli.trace",
     "record": "flow.cli.record",
     "replay": "flow.cli.replay",
+    "metrics": "flow.cli.metrics",
     "stack": "flow.cli.stack",
     "set": "flow.cli.set",
     "pause": "flow.cli.pause",
