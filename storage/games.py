@@ -4,8 +4,8 @@
                                                            │ draw
     games by place ◄── decoded, the last ones kept ◄───────┘ game
 
-Each position of each game has a place: numbers that count up from 0 and are never used twice, a game's in a row. So a
-late priority for a game that has gone is told from one that counts, and the oldest games go first by going forward.
+Each position of each game has a place: a handle of `storage.priorities`, a game's in a row. So a late priority for a
+game that has gone is told from one that counts, and the oldest games go first by going forward.
 
 The same log of chunks as replay by time (`storage.replay_log`), a chunk a game: what a game is needs no windows.
 Threads: one may add while others draw and read.
@@ -27,14 +27,16 @@ from numpy.typing import NDArray
 
 from flow.errors import NotStoredError, StorageError
 from storage.chunks import Column, common_steps, encode, parse
+from storage.priorities import Drawn, Mix, Priorities
 from storage.replay_index import Entry
 from storage.replay_log import ChunkLog
-from storage.sum_tree import SumTree
 
 Game = dict[str, NDArray[Any]]
 PRIORITY = "priority"
-_FORMAT = 1
+# 1 stored weights, to which the exponent had been applied.
+_FORMAT = 2
 _MAP_SLACK = 64 << 20
+_BY_PRIORITY = Mix(prioritised=1.0)
 
 
 class _Stored(NamedTuple):
@@ -43,13 +45,6 @@ class _Stored(NamedTuple):
     place: int
     length: int
     size: int
-
-
-class Draw(NamedTuple):
-    """Positions that were drawn, (B,) each. chances: of each draw."""
-
-    places: NDArray[np.int64]
-    chances: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -74,6 +69,7 @@ class GameStore:
       path: directory of the store; made when missing.
       columns: what each position holds; an existing store must have been made with the same.
       capacity_positions, capacity_bytes: the oldest games go when either would be passed.
+      exponent: α of the priorities by which positions are drawn.
       cache_bytes: decoded games that are kept in memory, those used last.
 
     Raises:
@@ -87,6 +83,7 @@ class GameStore:
         *,
         capacity_positions: int,
         capacity_bytes: int,
+        exponent: float = 1.0,
         cache_bytes: int = 256 << 20,
     ) -> None:
         self.path = Path(path)
@@ -110,7 +107,6 @@ class GameStore:
         self._first_number = 0
         # Place p lies at p modulo the ring; places that are stored are in a row, so none meets another.
         self._ring = capacity_positions
-        self._weights = SumTree(self._ring)
         self._game_at = np.full(self._ring, -1, np.int64)
         self._first_at = np.full(self._ring, -1, np.int64)  # the first place of that game
         self._next_place = self._size = self._positions = 0
