@@ -195,12 +195,9 @@ class Priorities:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Give the items that were held then, and are now, the priorities that they had."""
+        """Give the items that were held then, and are now, the priorities that they had; others keep theirs."""
         saved, begin = np.asarray(state["priorities"]), int(state["oldest"])
-        self.largest = float(state["largest"])
-        # What came since, and is here already, came without a priority.
-        since = np.arange(max(begin + len(saved), self.oldest), self.next)
-        self._priorities[since % self._capacity] = self.largest
+        self.largest = max(float(state["largest"]), self.largest)
         handles = begin + np.arange(len(saved))
         here = (handles >= self.oldest) & (handles < self.next)
         self._priorities[handles[here] % self._capacity] = saved[here]

@@ -15,7 +15,9 @@ from storage.priorities import Mix, Priorities
 from storage.sum_tree import SumTree
 
 PRIORITIES = st.sampled_from([0.0, 0.5, 1.0, 3.0, 1e-6, 1e6])
-LAWS = [Mix.parse(text) for text in ("uniform", "prioritised", "recent", "0.5 prioritised + 0.25 uniform + 0.25 recent")]
+LAWS = [
+    Mix.parse(text) for text in ("uniform", "prioritised", "recent", "0.5 prioritised + 0.25 uniform + 0.25 recent")
+]
 
 
 class PrioritiesBesideADict(RuleBasedStateMachine):
