@@ -24,7 +24,7 @@ from flow.errors import ControlError
 from flow.inspect.client import Connection, connect
 from flow.inspect.overview import Look
 from flow.inspect.protocol import Words
-from flow.inspect.trace import NO_LINK, RECORD, Flow, Kind
+from flow.inspect.trace_layout import NO_LINK, RECORD, Flow, Kind
 from flow.run_directory import RunDirectory
 
 POLL_S = 0.1

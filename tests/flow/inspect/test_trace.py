@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from flow.computing import WorkThreads, current_threads
 from flow.inspect.protocol import pack
 from flow.inspect.timeline import Timeline, WorkerTrace
-from flow.inspect.trace import PIECE_RECORDS, RECORD, WAITING_PIECES, Kind, Recorder
+from flow.inspect.trace import PIECE_RECORDS, WAITING_PIECES, Recorder
+from flow.inspect.trace_layout import RECORD, Kind
 from flow.inspect.watch import NodeWatch
 from flow.testing.memory_ports import call, newest, stream
 from tests.flow.inspect.timelines import arrows, assert_sound, slices
