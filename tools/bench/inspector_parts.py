@@ -109,6 +109,7 @@ def screen(figures: Figures, seconds: float) -> None:
                 if time.perf_counter() > began + PATIENCE_S:
                     raise TimeoutError(f"no screen within {PATIENCE_S:g} s, but this: {shown[-2000:]!r}")
             figures.add("flow inspect: first true screen", "s", time.perf_counter() - began)
+            figures.add("flow inspect: processor time until then", "s", cpu_seconds(pid))
             while time.perf_counter() < began + 3.0:  # what starting costs is no part of what going on does
                 _read(terminal, 0.1)
             used, since = cpu_seconds(pid), time.perf_counter()
