@@ -197,10 +197,13 @@ def take(
         connections = [stack.enter_context(connect(run, name)) for name in names]
         workers = [_begin(name, each, most) for name, each in zip(names, connections, strict=True)]
         began = time.monotonic()
-        while time.monotonic() < began + seconds and not over():
-            for worker, connection in zip(workers, connections, strict=True):
-                _read(worker, connection)
-            time.sleep(POLL_S)
+        with contextlib.suppress(KeyboardInterrupt):  # what was written until then is a trace too
+            while time.monotonic() < began + seconds and not over():
+                for worker, connection in zip(workers, connections, strict=True):
+                    _read(worker, connection)
+                if all(worker.gone for worker in workers):
+                    break
+                time.sleep(POLL_S)
         for worker, connection in zip(workers, connections, strict=True):
             _end(worker, connection)
         return Timeline(run.name, round(time.monotonic() - began, 3), workers)
