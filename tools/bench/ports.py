@@ -4,7 +4,8 @@
 
 The same stream in one process, sent and received in turn by one task, in rounds beside each other: through the ports as
 they are, with a page behind them; and through ports whose send and receive lack all that is there for the inspector.
-The difference is that of two ports. A watched port, with a tap that wants none of the messages, is shown beside them, and one while a trace is taken.
+The difference is that of two ports. Shown beside them: a watched port, with a tap that wants none of the messages, and
+one while a trace is taken.
 """
 
 from __future__ import annotations
