@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import DataTable, Footer, Static
 
-from flow.errors import FlowError
+from flow.errors import FlowError, RunError
 from flow.inspect.figures import Overview
 from flow.inspect.live import value_of
 from flow.inspect.overview import Look
@@ -76,6 +76,8 @@ class Inspector(App[None]):
         self.title = f"flow inspect {run.name}"
         self.inspected = run
         self.overview: Overview | None = None
+        self.lost: RunError | None = None
+        """Why the run can no longer be looked at: its directory is gone."""
         self._look = Look(run)
         self._curves = Curves(run)
         self._keys: list[tuple[str, int]] = []
@@ -103,7 +105,12 @@ class Inspector(App[None]):
         """Look at the run and show it."""
         if not self.query("#head"):  # the screen is being made, or is going
             return
-        self.overview = overview = self._look.now()
+        try:
+            self.overview = overview = self._look.now()
+        except RunError as error:
+            self.lost = error
+            self.exit()
+            return
         lines = headline(overview)
         head = Text("\n".join(lines))
         head.stylize("bold", 0, len(lines[0]))

@@ -15,7 +15,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.worker import get_current_worker
 
 from flow.errors import FlowError
-from flow.inspect.protocol import Words
+from flow.inspect.protocol import Words, key_of, split_address
 from flow.inspect.samples import read_sample
 from flow.inspect.session import Session
 from flow.logs import last_events
@@ -82,13 +82,14 @@ class NodeScreen(TextScreen):
     @work(thread=True)
     def load(self) -> None:
         """Ask its worker."""
-        with Session(self._run) as session:
-            (replica,) = session.replicas(self._address)
-            try:
-                lines = described(session.ask(replica, "describe"))
-            except FlowError as error:
-                lines = [str(error)]
-        events = [event for event in last_events(self._run.logs, most=500) if event.node == replica.key][-20:]
+        node, replica = split_address(self._address)
+        try:
+            with Session(self._run) as session:
+                lines = described(session.ask(session.replicas(self._address)[0], "describe"))
+        except FlowError as error:
+            lines = [str(error)]
+        key = key_of(node, replica or 0)
+        events = [event for event in last_events(self._run.logs, most=500) if event.node == key][-20:]
         lines += ["", "events", *(f"  {clean(event.line())}" for event in events)]
         self.app.call_from_thread(self.show, lines)
 
