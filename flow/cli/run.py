@@ -35,7 +35,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         nargs="?",
         const=NEWEST,
         metavar="RUN",
-        help="go on where a run stopped or was killed; the newest of ./runs, or else of this machine, if no name is given",
+        help="go on where a run stopped or was killed; without a name the newest of ./runs or else of this machine",
     )
     parser.add_argument(
         "--checkpoint-every", type=float, default=60.0, metavar="S", help="seconds between checkpoints [%(default)g]"

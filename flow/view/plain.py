@@ -52,7 +52,7 @@ class PlainView:
         """Show how the run stands; does nothing most of the time."""
         for event in progress.events:
             if event.time > self._event_time and event.level in ("warning", "error"):
-                self._say(f"{event.level}: {event.node} {event.text}")
+                self._say(f"{event.level}: {f'{event.node} {event.text}'.strip()}")
         self._event_time = max([self._event_time, *(event.time for event in progress.events)])
         if self._next is None:
             self._next = progress.now + self._every_s

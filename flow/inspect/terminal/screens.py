@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Footer, Input, OptionList, Static
 from textual.worker import get_current_worker
 
 from flow.errors import FlowError
@@ -56,6 +56,7 @@ class TextScreen(ModalScreen[None]):
         with VerticalScroll(classes="dialog") as box:
             box.border_title = self._title
             yield Static(Text("\n".join(self._lines)), id="text")
+        yield Footer()  # of this page: the keys of what lies below do nothing here
 
     def show(self, lines: list[str]) -> None:
         """Put other lines in their place."""
@@ -131,6 +132,7 @@ class PortScreen(ModalScreen[None]):
             yield OptionList(id="ports")
             with VerticalScroll():
                 yield Static("asking …", id="text")
+        yield Footer()
 
     def on_mount(self) -> None:
         self.load()
@@ -214,6 +216,7 @@ class Ask(ModalScreen[str | None]):
         with Vertical(id="ask"):
             yield Static(Text(self._question))
             yield Input()
+        yield Footer()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.dismiss(event.value)

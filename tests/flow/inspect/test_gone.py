@@ -1,4 +1,4 @@
-"""A run whose directory is removed while it is looked at: the inspector and `flow top` say so, and end with status 1."""
+"""A run whose directory is removed while it is looked at: the inspector and `flow top` say so and end with status 1."""
 
 from __future__ import annotations
 
@@ -64,5 +64,5 @@ def test_top_says_so_too_and_tells_a_missing_file_from_a_missing_directory(run, 
     assert main(["top", run.name]) == 1
     assert f"{run.path}: the run's directory is gone" in capsys.readouterr().err
     run.path.mkdir()
-    with pytest.raises(Exception, match="the run's run.json is gone"):
+    with pytest.raises(Exception, match=r"the run's run\.json is gone"):
         run.about()
