@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -245,7 +246,7 @@ class Host:
         except Exception as error:
             self._again.clear()
             first = first_cause(error)
-            self.cause = f"{type(first).__name__}: {first}"
+            self.cause = f"{type(first).__name__}: {first}{self._where(first)}"
             self.failed_for_good = isinstance(first, _FOR_GOOD)
             self.failed = True
             error.add_note(f"in node {self.plan.name}, replica {self.plan.replica}, start {incarnation}")
@@ -264,6 +265,15 @@ class Host:
             self.running = False
             threads.stop()
             occupancy.stop()
+
+    def _where(self, error: BaseException) -> str:
+        """Where in the node's own file an error came up, else where it did at all; "" where its text says enough."""
+        if isinstance(error, _FOR_GOOD):
+            return ""
+        frames = traceback.extract_tb(error.__traceback__)
+        file = inspect.unwrap(self.type.function).__code__.co_filename
+        own = [frame for frame in frames if frame.filename == file] or frames
+        return f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
 
     def abandon(self, state: State = "failed") -> None:
         """The node will not be started again here: its receivers are told that no more comes.
