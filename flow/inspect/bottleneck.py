@@ -128,7 +128,8 @@ def _ways(name: str, nodes: Mapping[str, Shares], edges: Sequence[EdgeFigures]) 
             starving[begin] = starving.get(begin, 0.0) + edge.receiver_waits
     ways: dict[str, float] = {}
     for waits, share in ((starving, nodes[name].starved), (blocking, nodes[name].blocked)):
-        total = sum(waits.values())
+        # A node that sleeps waits longer than its edges know: for that nobody else is to blame.
+        total = max(sum(waits.values()), share)
         for other, wait in waits.items() if total > 0 else ():
             ways[other] = ways.get(other, 0.0) + share * wait / total
     return ways

@@ -135,3 +135,9 @@ def test_replay_blocked_by_a_learner_that_is_always_busy_is_not_the_bottleneck()
     assert find(shares, edges).sentence == (
         "learner is the bottleneck: busy 99 % of its time; replay is blocked by it 17 %"
     )
+
+
+def test_a_node_that_sleeps_holds_up_those_before_it_and_blames_nobody():
+    shares = {"source": Shares(0.01, 0.0, 0.99), "limit": Shares(0.02, 0.98, 0.0), "sink": Shares(0.01, 0.99, 0.0)}
+    edges = [edge("source", "limit", "stream", 0.99, 0.001), edge("limit", "sink", "stream", 0.0, 0.99)]
+    assert find(shares, edges).node == "limit"
