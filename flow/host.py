@@ -15,7 +15,8 @@ from flow import saved as saved_state
 from flow.assembly import Assembly
 from flow.computing import WorkThreads, current_threads
 from flow.context import Context, Level, Live
-from flow.errors import CheckpointError, DiskFullError, MissingError, SettingError
+from flow.errors import CheckpointError, DiskFullError, ForgottenAwaitError, MissingError, SettingError
+from flow.forgotten import no_forgotten_await
 from flow.inspect.live import read_live
 from flow.inspect.watch import NodeWatch
 from flow.logs import EventLog
@@ -29,8 +30,8 @@ from flow.stats import Counter, Gauge, Page, Series, State
 
 # A node that takes no stream and serves no call: it makes what others process, so draining a run begins with it.
 _CONSUMING = ("In", "Serve")
-# Errors that the same settings, files and disk would give again.
-_FOR_GOOD = (SettingError, MissingError, CheckpointError, DiskFullError)
+# Errors that the same node, settings, files and disk would give again.
+_FOR_GOOD = (SettingError, MissingError, CheckpointError, DiskFullError, ForgottenAwaitError)
 
 
 class PageMetrics:
@@ -241,7 +242,7 @@ class Host:
         self.page.set_state("paused" if self.watch.paused else "running")
         self.page.set_text("")
         try:
-            with self.scope:
+            with no_forgotten_await(self.scope), self.scope:
                 await self.type.function(*ports.values(), **self._keywords())
         except Exception as error:
             self._again.clear()
