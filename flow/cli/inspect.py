@@ -22,7 +22,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "name", nargs="?", metavar="RUN", help="name, beginning of a name or directory; else the newest"
+        "name",
+        nargs="?",
+        metavar="RUN",
+        help="name, beginning of a name or directory; else the newest, of ./runs if it has any",
     )
     parser.set_defaults(run=run)
 
@@ -31,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Attach until the user leaves."""
     from flow.run_directory import find_run
 
-    found = find_run(arguments.name)
+    found = find_run(arguments.name, to_change=True)  # a key of it may
     try:
         from flow.inspect.terminal.app import Inspector
     except ModuleNotFoundError as error:
@@ -41,5 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
             "the inspector's screen is made with Textual, which is not installed; run: pip install "
             f"'flow-research[inspect]'. Without it: flow top {found.name}"
         ) from error
-    Inspector(found).run()
-    return 0
+    inspector = Inspector(found)
+    inspector.run()
+    if inspector.lost is not None:
+        raise inspector.lost
+    return inspector.return_code or 0
