@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from flow.testing import Given
 from nodes.given.learning import CLASSES, INPUTS, labelled
+from nodes.learn.classifier import Pictures
 from nodes.learn.pipeline import Activations, Gradients
+from nodes.messages import Weights
+from nodes.serve.shard import Hidden, Outputs
 
 # Three shards of Linear(3, 4), ReLU | Linear(4, 4), ReLU | Linear(4, 3).
 WIDTH = 4
@@ -72,3 +75,50 @@ def inner() -> Given:
 
 def last() -> Given:
     return Given(_SHARDS, streams={"activations": _steps(5)})
+
+
+_SERVED = {name: value for name, value in _SHARDS.items() if name != "publish_every"}
+
+
+def _weights(begin: int, end: int) -> Any:
+    def weights(settings: Mapping[str, Any]) -> st.SearchStrategy[Weights]:
+        def of_seed(seed: int) -> Weights:
+            from nodes.nets.perceptron import Perceptron
+            from nodes.nets.split import Shard, blocks_of, seeded
+            from nodes.nets.weights import weights_of
+
+            with seeded(str(seed)):
+                blocks = blocks_of(Perceptron(INPUTS, [WIDTH, WIDTH], CLASSES))
+            return Weights(weights_of(Shard(blocks[begin:end], begin).network))
+
+        return st.integers(0, 3).map(of_seed)
+
+    return weights
+
+
+def _doubled(settings: Mapping[str, Any]) -> Any:
+    return lambda hidden: Outputs(2 * hidden.values, 1)
+
+
+def _hidden(block: int) -> st.SearchStrategy[Hidden]:
+    return st.builds(lambda rows, seed: Hidden(_values(rows, seed), np.full(rows, block)), st.integers(1, 3), _SEEDS)
+
+
+def served_first() -> Given:
+    pictures = st.builds(lambda rows, seed: Pictures(labelled(rows, seed).image), st.integers(1, 3), _SEEDS)
+    settings = {**_SERVED, "inputs": None, "batch_max": st.integers(1, 8), "buckets": None}
+    return Given(
+        {**settings, "answers": st.just([f"logits: float32 (rows, {WIDTH})", "version: int"])},
+        {"requests": pictures, "weights": _weights(0, 3)},
+        answers={"rest": _doubled},
+        variables=({"Q": Pictures},),
+    )
+
+
+def served_inner() -> Given:
+    messages = {"requests": _hidden(3), "weights": _weights(3, 5)}
+    return Given({**_SERVED, "shard": 1}, messages, answers={"rest": _doubled})
+
+
+def served_last() -> Given:
+    return Given(_SERVED, {"requests": _hidden(5), "weights": _weights(5, 6)})

@@ -2,6 +2,7 @@
 
 batches ──► learner ┄┄ weights ┄┄► evaluator ◄── held-out batches
                                       └──► test_accuracy
+Where the network is served elsewhere, `examiner` asks for its answers instead of computing them.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import numpy as np
 import trio
 from jaxtyping import Float32, Int64
 
-from flow import Array, Context, In, Latest, Live, Message, Promises, Publish, Range, Saved, compute, node
+from flow import Array, Call, Context, In, Latest, Live, Message, Promises, Publish, Range, Saved, compute, node
 from flow.errors import MessageError
 from nodes.messages import Weights
 
 if TYPE_CHECKING:
     from torch import nn
+
+# How long an examiner waits for weights to reach who serves them.
+_LOOK_AGAIN_S = 0.01
 
 
 class Labelled(Message):
@@ -28,6 +32,20 @@ class Labelled(Message):
     image: Float32[Array, "rows ..."]
     label: Int64[Array, "rows"]
     """From 0."""
+
+
+class Pictures(Message, repeatable=True):
+    """Pictures to be classified."""
+
+    image: Float32[Array, "rows ..."]
+
+
+class Logits(Message):
+    """Of each class; the largest is the answer."""
+
+    logits: Float32[Array, "rows classes"]
+    version: int
+    """Of the weights."""
 
 
 @dataclass
@@ -115,6 +133,39 @@ async def evaluator(
         accuracy = await compute(judge.accuracy, newest)
         context.metrics.gauge("test_accuracy", accuracy)
         context.metrics.record("evaluations", accuracy)
+
+
+@node(promises=Promises(given="nodes.given.learning:examiner"))
+async def examiner(
+    tests: In[Labelled],
+    weights: Latest[Weights],
+    classify: Call[Pictures, Logits],
+    context: Context,
+) -> None:
+    """Take in all that was held out; ask a served classifier about it whenever weights are new, until none are newer.
+
+    The weights themselves are not looked at: of a module in several parts, those of one say that there are new ones.
+    """
+    parts = [batch async for batch in tests]
+    rows = sum(len(part.label) for part in parts)
+    if not rows:
+        context.log("nothing was held out, so nothing is measured", "warning")
+        return
+    version = -1
+    while True:
+        try:
+            await weights.wait(newer_than=version)
+        except trio.EndOfChannel:
+            return
+        version, right = weights.version, 0
+        for part in parts:
+            answer = await classify(Pictures(part.image))
+            while answer.version < version:  # they are on their way to who serves
+                await trio.sleep(_LOOK_AGAIN_S)
+                answer = await classify(Pictures(part.image))
+            right += int((answer.logits.argmax(-1) == part.label).sum())
+        context.metrics.gauge("test_accuracy", right / rows)
+        context.metrics.record("evaluations", right / rows)
 
 
 class Student:

@@ -233,7 +233,8 @@ class Pipe:
         progress.era, progress.step = key[:2]
         progress.updates += 1
         updates = progress.updates
-        self.context.metrics.count("updates")
+        if self.onward is None:  # once for all shards
+            self.context.metrics.count("updates")
         if updates % self.publish_every == 0:
             await self.weights.publish(await compute(self.trainee.weights), updates)
 

@@ -62,8 +62,8 @@ class Pictures(nn.Sequential):
 
     def __init__(self) -> None:
         super().__init__(
-            nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 4, 2, padding=1), nn.ReLU(), nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 2),
-            nn.Flatten(), nn.Linear(12, CLASSES),
+            nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 4, 2, padding=1), nn.ReLU(), nn.GroupNorm(2, 4),
+            nn.Conv2d(4, 2, 2), nn.Flatten(), nn.Linear(12, CLASSES),
         )  # fmt: skip
 
 
@@ -71,9 +71,7 @@ class Drawing(nn.Sequential):
     """Dropout, as a module and inside a layer of attention."""
 
     def __init__(self) -> None:
-        super().__init__(
-            nn.Linear(INPUTS, 8), nn.Dropout(0.3), nn.Linear(8, 8), nn.Dropout(0.5), nn.Linear(8, CLASSES)
-        )
+        super().__init__(nn.Linear(INPUTS, 8), nn.Dropout(0.3), nn.Linear(8, 8), nn.Dropout(0.5), nn.Linear(8, CLASSES))
 
 
 class Normalised(nn.Sequential):
@@ -150,7 +148,13 @@ class Row:
             return [self._batches, self._back[0][1], self._forth[0][0], weights]
         if place == len(self.split) - 1:
             return [self._forth[-1][1], self._back[-1][0], weights]
-        return [self._forth[place - 1][1], self._back[place][1], self._forth[place][0], self._back[place - 1][0], weights]
+        return [
+            self._forth[place - 1][1],
+            self._back[place][1],
+            self._forth[place][0],
+            self._back[place - 1][0],
+            weights,
+        ]
 
     async def _start(self, place: int, ports: list[Any]) -> None:
         before = self.saved.get(place)
@@ -163,7 +167,9 @@ class Row:
         function = first if place == 0 else last if place == count - 1 else inner
         more = {"micro_batches": micro_batches} if place == 0 else {"shard": place} if function is inner else {}
         context = Context(f"shard_{place}", incarnation=self.incarnations.get(place, 0))
-        await function.function(*ports, context=context, saved=self.saved[place], learning_rate=rate, **settings, **more)
+        await function.function(
+            *ports, context=context, saved=self.saved[place], learning_rate=rate, **settings, **more
+        )
 
     def weights(self) -> dict[str, Any]:
         """The last weights of all shards together."""
