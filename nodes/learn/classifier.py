@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int64
 
 from flow import Array, Call, Context, In, Latest, Live, Message, Promises, Publish, Range, Saved, compute, node
 from flow.errors import MessageError
+from flow.kept import Kept
 from nodes.messages import Weights
 
 if TYPE_CHECKING:
@@ -53,6 +54,15 @@ class Progress:
     """How far the learner is; kept in checkpoints."""
 
     updates: int = 0
+
+
+@dataclass
+class Examined:
+    """Up to which weights an examiner is, and how far with the next; kept in checkpoints."""
+
+    version: int = -1
+    batches: int = 0
+    right: int = 0
 
 
 @node(needs=("torch",), promises=Promises(given="nodes.given.learning:classifier", seeded=True))
@@ -141,31 +151,37 @@ async def examiner(
     weights: Latest[Weights],
     classify: Call[Pictures, Logits],
     context: Context,
+    saved: Saved,
 ) -> None:
     """Take in all that was held out; ask a served classifier about it whenever weights are new, until none are newer.
 
     The weights themselves are not looked at: of a module in several parts, those of one say that there are new ones.
     """
-    parts = [batch async for batch in tests]
-    rows = sum(len(part.label) for part in parts)
+    held = saved.keep("tests", Kept(Labelled))
+    done = saved.keep("progress", Examined())
+    async for batch in tests:
+        held.append(batch)
+    rows = sum(len(batch.label) for batch in held)
     if not rows:
         context.log("nothing was held out, so nothing is measured", "warning")
         return
-    version = -1
     while True:
         try:
-            await weights.wait(newer_than=version)
+            await weights.wait(newer_than=done.version)
         except trio.EndOfChannel:
             return
-        version, right = weights.version, 0
-        for part in parts:
-            answer = await classify(Pictures(part.image))
-            while answer.version < version:  # they are on their way to who serves
+        version = weights.version
+        while done.batches < len(held):
+            batch = held[done.batches]
+            answer = await classify(Pictures(batch.image))
+            if answer.version < version:  # they are on their way to who serves
                 await trio.sleep(_LOOK_AGAIN_S)
-                answer = await classify(Pictures(part.image))
-            right += int((answer.logits.argmax(-1) == part.label).sum())
-        context.metrics.gauge("test_accuracy", right / rows)
-        context.metrics.record("evaluations", right / rows)
+                continue
+            done.right += int((answer.logits.argmax(-1) == batch.label).sum())
+            done.batches += 1
+        context.metrics.gauge("test_accuracy", done.right / rows)
+        context.metrics.record("evaluations", done.right / rows)
+        done.version, done.batches, done.right = version, 0, 0
 
 
 class Student:
