@@ -79,9 +79,7 @@ def run_graph(
                     supervisor.log.warning("", text)
                 reporter.put(progress)
 
-            supervisor = Supervisor(
-                plan, directory, monitor, graph.until, modules(plan), observe, options, checkpoint
-            )
+            supervisor = Supervisor(plan, directory, monitor, graph.until, modules(plan), observe, options, checkpoint)
             supervisor.beside = serve_supervisor
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)
