@@ -210,9 +210,9 @@ class GameStore:
         with self._lock:
             number = self._number_of(place)
             first = int(self._first_at[place % self._ring])
-            known = self._cache.get(number)
-        if known is not None:
-            return first, place - first, known
+            known = self._cache.get([number])
+        if known:
+            return first, place - first, known[number]
         columns = self._read(number) if number >= 0 else None
         if columns is None:
             raise NotStoredError(f"{self.path}: position {place} is not stored, or not any more")
