@@ -141,7 +141,7 @@ class Host:
     _again: list[dict[str, Any] | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.watch = NodeWatch({port.name: port.kind for port in self.type.ports.values()})
+        self.watch = NodeWatch({port.name: port.kind for port in self.type.ports.values()}, self.plan.key)
 
     @property
     def messages(self) -> int:
@@ -225,6 +225,7 @@ class Host:
         occupancy = self.assembly.occupancy(self.plan.key)
         occupancy.start()
         threads = self.make_threads(self.plan.key, occupancy)
+        threads.told = self.watch.computed
         self.rest.threads = threads
         current_threads.set(threads)
         ports = self.assembly.ports(self.plan, self.rest)

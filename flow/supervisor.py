@@ -27,6 +27,7 @@ from flow import checkpoints, ledger
 from flow.checkpoints import Checkpoint
 from flow.control import Words
 from flow.errors import RunError
+from flow.inspect import again
 from flow.liveness import Liveness, hanging_line
 from flow.logs import EventLog
 from flow.monitor import TIME_LIMITS, Monitor
@@ -198,6 +199,7 @@ class Supervisor:
 
     def _remember(self, name: str, cause: str) -> None:
         self._causes[name].append((trio.current_time(), cause))
+        again.tell(self.log, self.directory, self.plan, name)
 
     def _first_cause(self, name: str, cause: str) -> str:
         """What is restarted too often is reported by the first of its deaths, and how often it died."""
@@ -244,10 +246,8 @@ class Supervisor:
 
     async def _start_node(self, process: Process, key: str) -> None:
         self.incarnations[key] += 1
-        await self._tell(process, do="start", node=key, incarnation=self.incarnations[key], restore=self._restore())
-
-    def _restore(self) -> str | None:
-        return str(self.checkpoint.directory) if self.checkpoint is not None else None
+        restore = str(self.checkpoint.directory) if self.checkpoint is not None else None
+        await self._tell(process, do="start", node=key, incarnation=self.incarnations[key], restore=restore)
 
     async def _node_failed(self, process: Process, words: Words) -> None:
         key, cause = words["node"], f"node {words['node']}: {words['cause']}"

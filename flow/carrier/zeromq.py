@@ -205,7 +205,7 @@ class Hub:
         elif isinstance(received.mailbox, StreamMailbox):
             assert envelope.message is not None
             taken = self._taken(envelope.link, received)
-            received.mailbox.put(envelope.link, envelope.message, envelope.size, taken)
+            received.mailbox.put(envelope.link, envelope.message, envelope.size, taken, envelope.sequence)
         elif isinstance(received.mailbox, QuestionMailbox):
             self._deliver_question(received, received.mailbox, envelope)
         else:

@@ -29,7 +29,6 @@ class Progress:
 @node(
     needs=("torch",),
     promises=Promises(
-        excused={"C13": "restored, its weights drift by rounding from the third update on; not yet found why"},
         given="nodes.given.learning:muzero_learner",
         seeded=True,
     ),

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 PROMISES = Promises(
     given="nodes.given.learning:q_learner",
     seeded=True,
-    excused={"C13": "it publishes its weights once more when it starts again, so that nobody who reads them waits"},
 )
 
 

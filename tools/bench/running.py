@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +109,7 @@ def go(
     *,
     steady: tuple[str, float] | None = None,
     memory: bool = False,
+    beside: Callable[[Supervisor], Awaitable[None]] | None = None,
 ) -> Ran:
     """Run to the end, in a run directory that is thrown away.
 
@@ -117,6 +118,7 @@ def go(
       until: counters or times at which to stop; none for a graph that ends by itself.
       steady: a counter, and how many seconds after it first moved to stop.
       memory: also look at what the workers hold.
+      beside: runs in the supervisor's loop.
 
     Raises:
       RunError: the run failed.
@@ -145,6 +147,7 @@ def go(
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         directory = RunDirectory.create(Path(folder), "bench")
         supervisor = Supervisor(plan, directory, Monitor(directory), until or {}, modules, observe, Options())
+        supervisor.beside = beside
         started = time.perf_counter()
         outcome = trio.run(supervisor.run)
         if outcome.how != "done":

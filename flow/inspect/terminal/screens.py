@@ -33,6 +33,7 @@ KEYS = """
  e        change a live setting
  r        restart it, with its state
  x        stack: where its tasks wait and what its threads compute
+ t        take a trace of ten seconds, a timeline for https://ui.perfetto.dev
  c        take a checkpoint of the run
  m        show the next metric
  q        detach; the run goes on as it is

@@ -34,7 +34,7 @@ def goes_on(subject: Subject) -> None:
         if rest.error is not None:
             wrong = wrong or f"restored from its state, it fails: {type(rest.error).__name__}: {rest.error}"
             continue
-        both = _as_published(subject, whole, _after(before, rest.said()))
+        both = _as_published(subject, whole, _after(subject, before, rest.said()))
         where = difference(whole.said(), both, subject.type.promises, _rounding(subject))
         if not where:
             return
@@ -53,7 +53,7 @@ def _source_goes_on(subject: Subject, whole: Record) -> None:
     if rest.error is not None:
         raise BrokenError(f"restored from its state, it fails: {type(rest.error).__name__}: {rest.error}")
     streams = {event.port for event in whole.events if event.kind == "sent"}
-    both = _after(before, rest.said())
+    both = _after(subject, before, rest.said())
     expected = {port: messages for port, messages in whole.said().items() if port in streams}
     if where := difference(expected, {port: both.get(port, []) for port in streams}, subject.type.promises):
         raise BrokenError(f"restored from its state after {sent} messages, it goes on otherwise: {where}")
@@ -102,14 +102,15 @@ def _left(subject: Subject, first: Record, moment: float) -> Case:
     return subject.case.fed(inputs)
 
 
-def _after(before: dict[str, list[Any]], rest: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def _after(subject: Subject, before: dict[str, list[Any]], rest: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """What was said before and after; answers are numbered on."""
+    serves = {port.name for port in subject.type.ports.values() if port.kind == "Serve"}
     both = {port: list(messages) for port, messages in before.items()}
     for port, messages in rest.items():
         have = both.setdefault(port, [])
-        answers = bool(messages) and isinstance(messages[0], tuple) and bool(have) and messages[0][0] <= have[-1][0]
+        answers = port in serves and bool(messages) and bool(have) and messages[0][0] <= have[-1][0]
         shift = have[-1][0] + 1 - messages[0][0] if answers else 0
-        have += [(item[0] + shift, item[1]) if isinstance(item, tuple) else item for item in messages]
+        have += [(item[0] + shift, item[1]) for item in messages] if answers else messages
     return both
 
 
