@@ -186,8 +186,15 @@ async def replay(
             async for transitions in inserts:
                 await drawer.insert(transitions, least)
                 await drawer.send_due(samples)
+                if drawer.hopeless:
+                    break
             nursery.cancel_scope.cancel()
         await compute(store.sync)
+    if drawer.hopeless:
+        raise SettingError(
+            f"nothing can be drawn: no lane's part of what is kept has steps={steps} and one more; raise capacity or "
+            "capacity_gib"
+        )
 
 
 async def _listen(table: Table, priorities: In[Priorities], context: Context) -> None:
@@ -263,13 +270,11 @@ class Drawer:
     pace: Pace
     counts: Counts
     synced: float = -math.inf
+    hopeless: bool = False
+    """The store keeps too little to draw from."""
 
     async def insert(self, transitions: Message, least: int) -> None:
-        """Store a message, and have it on disk once a second.
-
-        Raises:
-          SettingError: the store keeps too little to draw from.
-        """
+        """Store a message, and have it on disk once a second."""
         store = self.law.store
         await compute(self._append, transitions)
         self.pace.note_inserted(int(np.prod(getattr(transitions, FIRST).shape)))
@@ -277,11 +282,7 @@ class Drawer:
         if self.counts.begun < 0 and self.counts.inserted >= least:
             if self.law.table.drawable:
                 self.pace.begin(self.counts.inserted)
-            elif statistics.evicted_steps:
-                raise SettingError(
-                    f"nothing can be drawn: no lane's part of what is kept has steps={self.law.table.length} and one "
-                    "more; raise capacity or capacity_gib"
-                )
+            self.hopeless = self.counts.begun < 0 and statistics.evicted_steps > 0
         if trio.current_time() - self.synced >= SYNC_S:
             await compute(store.sync)
             self.synced = trio.current_time()

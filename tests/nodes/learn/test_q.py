@@ -120,7 +120,7 @@ async def test_each_sample_is_answered_with_how_wrong_the_values_of_its_windows_
     load_weights(network, said.weights[-1].message.tensors)
     for sample, answer in zip(samples, said.priorities, strict=True):
         with torch.inference_mode():
-            values = network(torch.from_numpy(sample.observations)).numpy()
+            values = network(torch.from_numpy(sample.observations.reshape(-1, 2))).numpy().reshape(8, 4, 2)
         taken = np.take_along_axis(values, sample.actions[..., None], 2)[..., 0]
         # Every step is an episode of its own, so that its reward is all it is worth.
         steps = sample.rewards.shape[1] - SETTINGS.get("n_steps", 1) + 1
