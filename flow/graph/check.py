@@ -6,7 +6,7 @@ import functools
 import importlib.util
 from collections import Counter
 
-from flow.errors import GraphError
+from flow.errors import GraphError, SettingError
 from flow.graph.compose import Reading
 from flow.graph.edges import check_modes
 from flow.graph.members import Home, Tie, Untied
@@ -35,6 +35,7 @@ def check_graph(graph: Graph, reading: Reading, problems: Problems, *, packages:
         untied.problems.add("edges", untied.text, text)
     _check_cycles(graph, reading)
     _check_room(graph, reading)
+    _check_settings(graph, reading)
     for node in graph.nodes.values() if packages else ():
         for package in node.type.needs:
             if not _installed(package):
@@ -219,6 +220,17 @@ def _check_room(graph: Graph, reading: Reading) -> None:
             home = reading.homes[name]
             text = f"it has {count} edges to other nodes and their copies, and counts at most {TIES_MAX}"
             home.problems.add(home.table, "", f"{text}; sweep over fewer values, or give copies nodes of their own")
+
+
+def _check_settings(graph: Graph, reading: Reading) -> None:
+    """What a node says of its settings together: where they would make it wait for ever, for instance."""
+    for node in graph.nodes.values():
+        if node.type.check is not None and node.type.settings.keys() <= node.settings.keys():
+            try:
+                node.type.check(node.settings)
+            except SettingError as error:
+                home = reading.homes[node.name]
+                home.problems.add(home.table, "", str(error))
 
 
 def _cycle_from(start: str, leaving: dict[str, list[Edge]], done: set[str]) -> list[Edge]:
