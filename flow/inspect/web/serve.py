@@ -56,6 +56,7 @@ def _listening(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((LOOPBACK, port))
+        listener.listen()  # from here on a browser that has the link may wait for its answer
     except OSError as error:
         listener.close()
         raise ControlError(
