@@ -114,9 +114,12 @@ def web_of(home: Home, run: RunDirectory, *words: str) -> Iterator[Web]:
                 said = line
             yield Web(process, said.strip())
         finally:
-            process.send_signal(signal.SIGCONT)
             process.send_signal(signal.SIGINT)
-            _, complaint = process.communicate(timeout=PATIENCE_S)
+            try:
+                _, complaint = process.communicate(timeout=PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
     assert (process.returncode, complaint) == (0, "")
 
 
