@@ -26,7 +26,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "name", nargs="?", metavar="RUN", help="name, beginning of a name or directory; else the newest"
+        "name",
+        nargs="?",
+        metavar="RUN",
+        help="name, beginning of a name or directory; else the newest, of ./runs if it has any",
     )
     parser.add_argument("--web", action="store_true", help="serve a page to the browsers of this machine alone")
     parser.add_argument("--control", action="store_true", help="with --web: the page may change the run")
@@ -42,7 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.parser.error(f"--port: expected 0 to 65535, found {arguments.port}")
     from flow.run_directory import find_run
 
-    found = find_run(arguments.name)
+    # A key of the screen may change the run, and so may a page with --control.
+    found = find_run(arguments.name, to_change=not arguments.web or arguments.control)
     return _page(found, arguments) if arguments.web else _terminal(found)
 
 
@@ -51,8 +55,11 @@ def _terminal(found: RunDirectory) -> int:
         from flow.inspect.terminal.app import Inspector
     except ModuleNotFoundError as error:
         _missing(error, ("textual",), "the inspector's screen is made with Textual", "inspect", found)
-    Inspector(found).run()
-    return 0
+    inspector = Inspector(found)
+    inspector.run()
+    if inspector.lost is not None:
+        raise inspector.lost
+    return inspector.return_code or 0
 
 
 def _page(found: RunDirectory, arguments: argparse.Namespace) -> int:
