@@ -23,6 +23,7 @@ from flow.graph.model import Graph, place
 from flow.graph.write import write_graph
 from flow.inspect.supervisor_control import serve_supervisor
 from flow.liveness import shown_after_s
+from flow.missing import MissingMetrics
 from flow.monitor import Monitor
 from flow.plan import Plan, make_plan
 from flow.progress import Progress
@@ -71,14 +72,20 @@ def run_graph(
         if resumed:
             monitor.restore(*read_curves(directory.metrics))
         with make_view(graph.title, directory.name) as view, Reporter(view, directory) as reporter:
-            supervisor = Supervisor(
-                plan, directory, monitor, graph.until, modules(plan), reporter.put, options, checkpoint
-            )
+            missing = MissingMetrics(graph.until, graph.report.show, graph.report.curve)
+
+            def observe(progress: Progress) -> None:
+                for text in missing.early(progress):
+                    supervisor.log.warning("", text)
+                reporter.put(progress)
+
+            supervisor = Supervisor(plan, directory, monitor, graph.until, modules(plan), observe, options, checkpoint)
             supervisor.beside = serve_supervisor
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)
             reporter.put(outcome.progress)
-        _close(graph, directory, outcome, reporter.note)
+        notes = [reporter.note, *missing.late(outcome.progress, outcome.how)]
+        _close(graph, directory, outcome, "\n".join(note for note in notes if note))
         monitor.close()
     return outcome
 

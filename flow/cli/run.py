@@ -10,7 +10,7 @@ EXAMPLE = """examples:
   flow run graphs/laser_atari.toml
   flow run graphs/laser_atari.toml --set game=breakout --set lanes=64
   flow run graphs/laser_atari.toml --profile tiny
-  flow run --resume                     goes on with the newest run
+  flow run --resume                     goes on with the newest run of ./runs
   flow run --resume laser_atari-2026    goes on with the run whose name begins so
 """
 NEWEST = ""
@@ -35,7 +35,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         nargs="?",
         const=NEWEST,
         metavar="RUN",
-        help="go on where a run stopped or was killed; the newest run if no name is given",
+        help="go on where a run stopped or was killed; without a name the newest of ./runs or else of this machine",
     )
     parser.add_argument(
         "--checkpoint-every", type=float, default=60.0, metavar="S", help="seconds between checkpoints [%(default)g]"
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = Options(checkpoint_s=arguments.checkpoint_every, stall_s=arguments.stall)
     if arguments.resume is not None:
-        directory = find_run(arguments.resume or None)
+        directory = find_run(arguments.resume or None, to_change=True)
         graph = load_graph(directory.graph_file)
         return launch(graph, directory, seed=directory.about()["seed"], resumed=True, options=options)
     graph = load_graph(arguments.graph, profile=arguments.profile, sets=arguments.sets)

@@ -273,17 +273,16 @@ def _workers(views: Iterable[PageView], now: float) -> Iterable[WorkerFigures]:
 
 
 def _last_errors(logs: Path) -> dict[str, str]:
-    """By node replica, the last thing that went wrong with it; several lines are told by their last."""
+    """By node replica, the last thing that went wrong with it; a traceback is told by its error."""
     found = {}
     for event in last_events(logs, most=200, level="warning"):
-        found[event.node] = event.text.strip().splitlines()[-1] if event.text.strip() else ""
+        found[event.node] = event.summary
     return found
 
 
 def _events(logs: Path, most: int) -> Iterable[EventLine]:
     for event in last_events(logs, most=most):
-        text = event.text.strip().splitlines()[0] if event.text.strip() else ""
-        yield EventLine(event.time, event.level, event.node, text)
+        yield EventLine(event.time, event.level, event.node, event.summary)
 
 
 def _last_beat(views: Iterable[PageView], otherwise: float) -> float:
