@@ -18,6 +18,7 @@ import trio
 
 from flow import checkpoints
 from flow.checkpoints import Checkpoint
+from flow.disk_space import watch_disk
 from flow.errors import CheckpointError, MissingError
 from flow.graph.model import Graph, place
 from flow.graph.write import write_graph
@@ -71,13 +72,19 @@ def run_graph(
             supervisor = Supervisor(
                 plan, directory, monitor, graph.until, modules(plan), reporter.put, options or Options(), checkpoint
             )
-            supervisor.beside = serve_supervisor
+            supervisor.beside = _beside
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)
             reporter.put(outcome.progress)
         _close(graph, directory, outcome, reporter.note)
         monitor.close()
     return outcome
+
+
+async def _beside(supervisor: Supervisor) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_supervisor, supervisor)
+        nursery.start_soon(watch_disk, supervisor)
 
 
 def modules(plan: Plan) -> dict[tuple[str, ...], list[str]]:
