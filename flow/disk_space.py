@@ -11,7 +11,7 @@ import trio
 if TYPE_CHECKING:
     from flow.supervisor import Supervisor
 
-LOOK_S = 10.0
+LOOK_S = 2.0
 LEAST_SHARE, LEAST_BYTES = 0.05, 2 << 30
 # So much more must be free than what the warning came at, or a run at the limit would warn and take it back for ever.
 ENOUGH = 1.25
