@@ -27,11 +27,12 @@ A = TypeVar("A", bound=Message)
 
 @dataclass(frozen=True)
 class Asked(Generic[Q, A]):
-    """One caller's question: a group of rows, and where its answer goes."""
+    """One caller's question: a group of rows, and where its answer goes. came: its link, and its number there."""
 
     question: Q
     rows: int
     reply: Callable[[A], None]
+    came: tuple[int, int] = (-1, -1)
 
 
 def rows_of(question: Message) -> int:

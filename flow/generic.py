@@ -55,6 +55,7 @@ def solve(
       settings: of each node.
       edges: sending port and receiving port.
       whole: whether these are all edges there will be, so that a variable which none of them decides is a problem.
+        It is none while a node lacks a setting: what that node would say is not known.
     """
     generic = {name for name, found in nodes.items() if any(port.variables for port in found.ports.values())}
     if not generic:
@@ -62,6 +63,7 @@ def solve(
     tied = list(edges)
     solver = _Solver(nodes, settings, [way for edge in tied for way in _ways(nodes, *edge)])
     solver.run(generic)
+    whole = whole and not any(map(solver.lacks_settings, generic))
     solution = Solution(dict(nodes), solver.problems)
     for name in generic:
         known = {variable: found for (node, variable), found in solver.known.items() if node == name}
@@ -122,7 +124,7 @@ class _Solver:
         learned = False
         for name in sorted(generic - self.problems.keys()):
             binds = self.nodes[name].binds
-            if binds is None:
+            if binds is None or self.lacks_settings(name):
                 continue
             here = {variable: found for (node, variable), found in self.known.items() if node == name}
             sizes: Sizes = next(iter(here.values())).sizes if here else {}
@@ -138,6 +140,11 @@ class _Solver:
                 self.known[name, variable] = Known(said[variable], sizes)
                 learned = True
         return learned
+
+    def lacks_settings(self, name: str) -> bool:
+        """Whether a setting is missing that the node says its types from: it was left out or wrong, which is told."""
+        found = self.nodes[name]
+        return found.binds is not None and not found.settings.keys() <= self.settings[name].keys()
 
     def _variable(self, place: Place) -> str:
         port = self.nodes[place[0]].ports[place[1]]

@@ -37,6 +37,12 @@ class CallRoute(Protocol):
     def end(self, sequence: int) -> None: ...
 
 
+class AskWatch(Protocol):
+    """Told which number a question got, as it goes out."""
+
+    def asked(self, link: int, request: int) -> None: ...
+
+
 class NewestRoute(Protocol):
     """A carrier's way from a publisher's link to a reader's mailbox."""
 
@@ -129,7 +135,7 @@ class CallLink:
     ended: bool = False
     _place: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
-    async def ask(self, question: Message, size: int) -> Message:
+    async def ask(self, question: Message, size: int, watch: AskWatch | None = None) -> Message:
         """The server's answer.
 
         Raises:
@@ -142,6 +148,8 @@ class CallLink:
             self.requests += 1
             self.pending[request] = pending
             try:
+                if watch is not None:
+                    watch.asked(self.number, request)
                 self.route.question(request, question)
                 self.tally.add(size)
                 await pending.wait()

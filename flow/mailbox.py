@@ -35,9 +35,11 @@ class StreamMailbox:
     producers: int
     tally: Tally = field(default_factory=Tally)
     tallies: dict[int, Tally] = field(default_factory=dict)
-    waiting: deque[tuple[int, Message, int, Taken]] = field(default_factory=deque)
+    waiting: deque[tuple[int, Message, int, Taken, int]] = field(default_factory=deque)
     ended: set[int] = field(default_factory=set)
     closed: bool = False
+    link: int = -1  # of what was taken last, for a trace, with its sequence number there
+    sequence: int = -1
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
     _until_yield: int = 0
 
@@ -45,7 +47,7 @@ class StreamMailbox:
         """The node ended and will take no more: what waits and what still comes is dropped, so that no sender waits."""
         self.closed = True
         while self.waiting:
-            link, _, size, taken = self.waiting.popleft()
+            link, _, size, taken, _ = self.waiting.popleft()
             self.tally_of(link).dropped.add()
             taken(1, size)
 
@@ -53,17 +55,17 @@ class StreamMailbox:
         """What counts the messages of a link: several edges may lead to one port."""
         return self.tallies.get(link, self.tally)
 
-    def put(self, link: int, message: Message, size: int, taken: Taken) -> None:
+    def put(self, link: int, message: Message, size: int, taken: Taken, sequence: int = -1) -> None:
         if self.closed:
             self.tally_of(link).dropped.add()
             taken(1, size)
             return
-        self.waiting.append((link, message, size, taken))
+        self.waiting.append((link, message, size, taken, sequence))
         self._arrival.unpark()
 
     def queued(self) -> list[Message]:
         """What waits to be taken, next first."""
-        return [message for _, message, _, _ in self.waiting]
+        return [message for _, message, _, _, _ in self.waiting]
 
     def end(self, link: int) -> None:
         """This producer will send no more."""
@@ -96,7 +98,8 @@ class StreamMailbox:
         """The next message, None if none waits."""
         if not self.waiting:
             return None
-        link, message, size, taken = self.waiting.popleft()
+        link, message, size, taken, self.sequence = self.waiting.popleft()
+        self.link = link
         if self.waiting:
             self._arrival.unpark()
         self.tally_of(link).add(size)
@@ -141,7 +144,7 @@ class QuestionMailbox:
                 del self.unanswered[link, request]
                 reply(answer)
 
-        self.gathering.add(Asked(question, rows_of(question), answered))
+        self.gathering.add(Asked(question, rows_of(question), answered, (link, request)))
         self._arrival.unpark()
 
     def queued(self) -> list[Message]:
@@ -197,6 +200,7 @@ class NewestMailbox:
     newest: Message | None = None
     version: int = -1
     generations: dict[int, int] = field(default_factory=dict)
+    link: int = -1  # that the newest came by
     ended: set[int] = field(default_factory=set)
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
@@ -209,7 +213,7 @@ class NewestMailbox:
             tally.dropped.add()
             return
         tally.add(size)
-        self.newest, self.version = message, version
+        self.newest, self.version, self.link = message, version, link
         self._arrival.unpark_all()
 
     def queued(self) -> list[Message]:

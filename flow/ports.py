@@ -12,7 +12,7 @@ their links.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from time import perf_counter
+from time import perf_counter, perf_counter_ns
 from typing import Any, Generic, TypeVar, cast
 
 import trio
@@ -61,7 +61,7 @@ class In(Generic[M]):
         with spec.rest:
             message = await self._mailbox.take()
         if spec.watch is not None:
-            await spec.watch.took(message, "message")
+            await spec.watch.took(message, "message", ((self._mailbox.link, self._mailbox.sequence),))
         if handling is not None:
             if handling.skip:
                 handling.skip -= 1
@@ -76,7 +76,7 @@ class In(Generic[M]):
         if message is None:
             return None
         if self._spec.watch is not None:
-            self._spec.watch.passed(message, "message")
+            self._spec.watch.took_at_once(message, (self._mailbox.link, self._mailbox.sequence))
         self._spec.check(message)
         return cast(M, as_library(message))
 
@@ -121,10 +121,14 @@ class Out(Generic[M]):
                 self._until_yield = YIELD_EVERY - 1
                 await trio.lowlevel.checkpoint()
         # To all groups at once or to none: a send that is cancelled while it waits has sent nothing.
-        for link in await self._free_links(size):
+        links = await self._free_links(size)
+        watch = spec.watch
+        if watch is not None:
+            watch.sending((link.number, link.sequence) for link in links)
+        for link in links:
             link.send(message, size)
-        if spec.watch is not None:
-            spec.watch.passed(message, "message")
+        if watch is not None:
+            watch.passed(message, "message")
         if handling is not None:
             if handling.skip:
                 handling.skip -= 1
@@ -139,8 +143,11 @@ class Out(Generic[M]):
             if len(links) == len(free):
                 break
             behind = self._groups[free.index(None)][0]
+            since = perf_counter_ns()
             with behind.tally.waiting, self._spec.rest:
                 await self._credit_came.park()
+            if self._spec.watch is not None:
+                self._spec.watch.blocked(since)
         for index, link in enumerate(links):
             self._turns[index] = self._groups[index].index(link) + 1
         return links
@@ -173,19 +180,19 @@ class Call(Generic[Q, A]):
         """
         spec = self._spec
         if spec.watch is not None:
-            await spec.watch.before_send()
+            await spec.watch.before_ask()
         spec.check(question)
         freeze(question)
         if spec.watch is not None:
-            spec.watch.passed(question, "question")
+            spec.watch.asking(question)
         link = min(self._links, key=lambda link: len(link.pending))
         began = perf_counter()
         with spec.rest:
-            answer = await link.ask(question, size_in_bytes(question))
+            answer = await link.ask(question, size_in_bytes(question), spec.watch)
         if spec.measures.answer_us is not None:
             spec.measures.answer_us.add(int(1e6 * (perf_counter() - began)))
         if spec.watch is not None:
-            spec.watch.passed(answer, "answer")
+            spec.watch.answered(answer)
         spec.check(answer, 1)  # against this end's sizes, which the server's may not fix
         return cast(A, as_library(answer))
 
@@ -250,7 +257,7 @@ class _Batches(Generic[Q, A]):
             measures.handling.began()
         questions = self._staging.gather([group.question for group in asked], rows, bucket_for(rows, self._sizes))
         if self._spec.watch is not None:
-            await self._spec.watch.took(questions, "batch")
+            await self._spec.watch.took(questions, "batch", [group.came for group in asked], rows, reason)
         return CheckedBatch(self._spec, cast(Any, asked), cast(Q, as_library(questions)), reason)
 
 
@@ -263,8 +270,18 @@ class CheckedBatch(Batch[Q, A]):
 
     def answer(self, answers: A) -> None:
         self._spec.check(answers, 1)
-        freeze(answers)
+        watch = self._spec.watch
+        if watch is not None:
+            watch.answering(group.came for group in self.asked)
         super().answer(answers)
+        if watch is not None:
+            watch.batch_answered()
+
+    def _apart(self, answers: A) -> A:
+        answers = super()._apart(answers)
+        # Not before: answers may be the questions themselves, whose memory the next batch is gathered into.
+        freeze(answers)
+        return answers
 
 
 class Publish(Generic[M]):
@@ -290,10 +307,13 @@ class Publish(Generic[M]):
         self._spec.check(message)
         freeze(message)
         size = size_in_bytes(message)
+        watch = self._spec.watch
+        if watch is not None:
+            watch.publishing((link.number, version) for link in self._links)
         for link in self._links:
             link.publish(version, message, size)
-        if self._spec.watch is not None:
-            self._spec.watch.passed(message, "value")
+        if watch is not None:
+            watch.published(message)
 
     def end(self) -> None:
         for link in self._links:
@@ -318,6 +338,8 @@ class Latest(Generic[M]):
         newest = self._mailbox.newest
         if newest is not self._checked and newest is not None:
             self._spec.check(newest)
+            if self._spec.watch is not None:
+                self._spec.watch.read(self._mailbox.link, self._mailbox.version)
         self._checked = newest
         return None if newest is None else cast(M, as_library(newest))
 

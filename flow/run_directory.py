@@ -146,6 +146,9 @@ class RunDirectory:
         """
         try:
             about = json.loads(self.about_file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            what = "the run's run.json is gone" if self.path.is_dir() else "the run's directory is gone"
+            raise RunError(f"{self.path}: {what}; `flow ps` lists the runs that are there") from error
         except (OSError, ValueError) as error:
             raise RunError(f"{self.about_file}: can't be read: {error}") from error
         if not isinstance(about, dict):
@@ -280,8 +283,14 @@ def find_runs() -> list[RunDirectory]:
     return [RunDirectory(path) for path in registered(ABOUT)]
 
 
-def find_run(name: str | os.PathLike[str] | None = None) -> RunDirectory:
-    """The run of that name, of that directory, or whose name begins so; the newest without a name.
+def find_run(name: str | os.PathLike[str] | None = None, *, to_change: bool = False) -> RunDirectory:
+    """The run of that name, of that directory, or whose name begins so.
+
+    Without a name the newest of ./runs, or else of this machine. One from elsewhere may be somebody else's, so where
+    several are alive none of them is taken to be changed.
+
+    Args:
+      to_change: whether it is looked for to change it: to stop it, to go on with it, to set something.
 
     Raises:
       RunError: no such run, or several; the text names those that are near.
@@ -292,7 +301,7 @@ def find_run(name: str | os.PathLike[str] | None = None) -> RunDirectory:
     if name is None:
         if not runs:
             raise RunError("no run on this machine yet; start one: flow run graphs/laser_atari.toml")
-        return runs[0]
+        return _newest(runs, to_change=to_change)
     name = os.fspath(name)
     exact = [run for run in runs if run.name == name]
     matches = exact or [run for run in runs if run.name.startswith(name)]
@@ -307,6 +316,18 @@ def find_run(name: str | os.PathLike[str] | None = None) -> RunDirectory:
     if not runs:
         raise RunError(f"no run {name!r}; there is no run on this machine yet")
     raise RunError(f"no run {name!r}; {said}:{_listed(chosen)}")
+
+
+def _newest(runs: list[RunDirectory], *, to_change: bool) -> RunDirectory:
+    """The newest of ./runs, or else of all."""
+    here = Path("runs").absolute()
+    own = [run for run in runs if run.path.parent == here]
+    if own or not to_change:
+        return (own or runs)[0]
+    alive = [run for run in runs if run.owner() is not None]
+    if len(alive) > 1:
+        raise RunError(f"no run in {here}, and {len(alive)} are alive elsewhere; name the one meant:{_listed(alive)}")
+    return runs[0]
 
 
 def _listed(runs: list[RunDirectory]) -> str:

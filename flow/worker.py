@@ -29,6 +29,7 @@ from flow.footprint import Footprint
 from flow.host import Host
 from flow.inspect.worker_control import serve_worker
 from flow.logs import EventLog
+from flow.long_computing import LongComputations
 from flow.node_type import NodeType, load
 from flow.plan import NodePlan, Plan
 from flow.run_directory import RunDirectory
@@ -252,9 +253,11 @@ class Worker:
 
     async def _beat(self) -> None:
         footprint, beats = Footprint(host.page for host in self.hosts.values()), 0
+        long = LongComputations(self.hosts.values(), self.words["shown_s"], self.log)
         while True:
             self.assembly.settle()
             footprint.tell_cpu()
+            long.look()
             if beats % BEATS_A_MARK == 0:
                 footprint.tell_memory()
             beats += 1

@@ -4,8 +4,8 @@
                                                            │ draw
     games by place ◄── decoded, the last ones kept ◄───────┘ game
 
-Each position of each game has a place: numbers that count up from 0 and are never used twice, a game's in a row. So a
-late priority for a game that has gone is told from one that counts, and the oldest games go first by going forward.
+Each position of each game has a place: a handle of `storage.priorities`, a game's in a row. So a late priority for a
+game that has gone is told from one that counts, and the oldest games go first by going forward.
 
 The same log of chunks as replay by time (`storage.replay_log`), a chunk a game: what a game is needs no windows.
 Threads: one may add while others draw and read.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +26,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flow.errors import NotStoredError, StorageError
+from storage.byte_cache import ByteCache
 from storage.chunks import Column, common_steps, encode, parse
+from storage.priorities import Drawn, Mix, Priorities
 from storage.replay_index import Entry
 from storage.replay_log import ChunkLog
-from storage.sum_tree import SumTree
 
 Game = dict[str, NDArray[Any]]
 PRIORITY = "priority"
-_FORMAT = 1
+# 1 stored weights, to which the exponent had been applied.
+_FORMAT = 2
 _MAP_SLACK = 64 << 20
+_BY_PRIORITY = Mix(prioritised=1.0)
 
 
 class _Stored(NamedTuple):
@@ -43,13 +46,6 @@ class _Stored(NamedTuple):
     place: int
     length: int
     size: int
-
-
-class Draw(NamedTuple):
-    """Positions that were drawn, (B,) each. chances: of each draw."""
-
-    places: NDArray[np.int64]
-    chances: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -74,6 +70,7 @@ class GameStore:
       path: directory of the store; made when missing.
       columns: what each position holds; an existing store must have been made with the same.
       capacity_positions, capacity_bytes: the oldest games go when either would be passed.
+      exponent: α of the priorities by which positions are drawn.
       cache_bytes: decoded games that are kept in memory, those used last.
 
     Raises:
@@ -87,6 +84,7 @@ class GameStore:
         *,
         capacity_positions: int,
         capacity_bytes: int,
+        exponent: float = 1.0,
         cache_bytes: int = 256 << 20,
     ) -> None:
         self.path = Path(path)
@@ -95,11 +93,7 @@ class GameStore:
         self.columns = {c.name: Column(c.name, np.dtype(c.dtype).str, tuple(c.shape)) for c in columns}
         if PRIORITY in self.columns:
             raise StorageError(f"{self.path}: {PRIORITY!r} is the store's own column; give yours another name")
-        self.capacity_positions, self.capacity_bytes, self._cache_bytes = (
-            capacity_positions,
-            capacity_bytes,
-            cache_bytes,
-        )
+        self.capacity_positions, self.capacity_bytes = capacity_positions, capacity_bytes
         described = [[c.name, c.dtype, list(c.shape)] for c in self.columns.values()]
         room = 3 * capacity_bytes + _MAP_SLACK
         self._log = ChunkLog(
@@ -110,12 +104,11 @@ class GameStore:
         self._first_number = 0
         # Place p lies at p modulo the ring; places that are stored are in a row, so none meets another.
         self._ring = capacity_positions
-        self._weights = SumTree(self._ring)
+        self._priorities = Priorities(self._ring, exponent=exponent)
         self._game_at = np.full(self._ring, -1, np.int64)
         self._first_at = np.full(self._ring, -1, np.int64)  # the first place of that game
-        self._next_place = self._size = self._positions = 0
-        self._cache: OrderedDict[int, Game] = OrderedDict()
-        self._cached = 0
+        self._size = self._positions = 0
+        self._cache: ByteCache[Game] = ByteCache(cache_bytes)
         try:
             self._rebuild()
         except BaseException:
@@ -134,44 +127,79 @@ class GameStore:
         """Wait until all that was added is on disk: each second, and at checkpoints."""
         self._log.sync()
 
+    @property
+    def exponent(self) -> float:
+        """α of the priorities; setting it weighs all positions anew."""
+        return self._priorities.exponent
+
+    @exponent.setter
+    def exponent(self, value: float) -> None:
+        with self._lock:
+            self._priorities.exponent = value
+
     def add(self, games: Sequence[tuple[Mapping[str, NDArray[Any]], NDArray[Any]]]) -> None:
         """Store a group of games in one transaction: after a crash all of it is there, or nothing.
 
         Args:
-          games: columns (T, ...) of each, and the weight of each of its positions, (T,), 0 or more.
+          games: columns (T, ...) of each, and the priority of each of its positions, (T,), 0 or more.
 
         Raises:
-          StorageError: columns that do not fit, a game above the capacity, a weight that is no number of 0 or more.
+          StorageError: columns that do not fit, a game above the capacity, a priority that is no number of 0 or more.
           DiskFullError: nothing of the group is stored.
         """
-        values, stored, weights = [], [], []
-        place = self._next_place
+        values, stored, given = [], [], []
+        place = self._priorities.next
         for columns, priorities in games:
             length = self._checked(columns, priorities)
             whole = {**columns, PRIORITY: np.asarray(priorities, np.float32)}
             value = encode(0, place, whole)
             values.append(value)
             stored.append(_Stored(place, length, len(value)))
-            weights.append(whole[PRIORITY])
+            given.append(whole[PRIORITY])
             place += length
         self._commit(values, stored)
         with self._lock:
-            for one, weight in zip(stored, weights, strict=True):
-                self._link(one, weight)
+            for one, priorities in zip(stored, given, strict=True):
+                self._link(one, priorities)
 
-    def draw(self, rng: np.random.Generator, count: int) -> Draw:
-        """Draw positions with replacement, each in proportion to its weight.
+    def replace(self, place: int, columns: Mapping[str, NDArray[Any]]) -> bool:
+        """Put other columns (T, ...) in a stored game, that which the place is of; called where games are added.
+
+        Returns:
+          False when it is not stored any more, or there is no room for it on disk: nothing has changed.
 
         Raises:
-          StorageError: nothing with a weight is stored.
+          StorageError: columns that do not fit.
         """
         with self._lock:
-            total = self._weights.total
-            if not total > 0:
-                raise StorageError(f"{self.path}: there is no position to draw; {len(self._games)} games are stored")
-            at = self._weights.draw(rng, count)
-            places = self._next_place - 1 - (self._next_place - 1 - at) % self._ring
-            return Draw(places, self._weights[at] / total)
+            number = self._number_of(place)
+            first = int(self._first_at[place % self._ring])
+        stored = self._read(number) if number >= 0 else None
+        if stored is None:
+            return False
+        whole = {**stored, **columns}
+        self._check_columns({name: array for name, array in whole.items() if name != PRIORITY})
+        length = common_steps(0, first, whole)
+        if length != len(stored[PRIORITY]):
+            raise StorageError(f"{self.path}: {length} positions in place of a game of {len(stored[PRIORITY])}")
+        value = encode(0, first, whole)
+        if not self._log.replace(number, value, Entry(0, first, length, len(value), ())):
+            return False
+        with self._lock:
+            at = number - self._first_number
+            self._size += len(value) - self._games[at].size
+            self._games[at] = _Stored(first, length, len(value))
+            self._cache.drop(number)
+        return True
+
+    def draw(self, rng: np.random.Generator, count: int) -> Drawn:
+        """Draw positions with replacement by priority.
+
+        Raises:
+          StorageError: nothing with a priority is stored.
+        """
+        with self._lock:
+            return self._priorities.draw(rng, count, _BY_PRIORITY)
 
     def game(self, place: int) -> tuple[int, int, Game]:
         """The game that a place is of: its first place, which move the place is, and its columns (T, ...), read-only.
@@ -183,44 +211,49 @@ class GameStore:
             number = self._number_of(place)
             first = int(self._first_at[place % self._ring])
             known = self._cache.get(number)
-            if known is not None:
-                self._cache.move_to_end(number)
-                return first, place - first, known
+        if known is not None:
+            return first, place - first, known
         columns = self._read(number) if number >= 0 else None
         if columns is None:
             raise NotStoredError(f"{self.path}: position {place} is not stored, or not any more")
         with self._lock:
-            if number not in self._cache:
-                self._cache[number] = columns
-                self._cached += _size(columns)
-            while self._cached > self._cache_bytes and len(self._cache) > 1:
-                self._cached -= _size(self._cache.popitem(last=False)[1])
+            self._cache.put(number, columns, sum(array.nbytes for array in columns.values()))
         return first, place - first, columns
 
-    def set_weights(self, places: NDArray[np.int64], weights: NDArray[Any]) -> int:
-        """Give positions new weights; returns how many of them are not stored any more, and were passed over."""
+    def set_priorities(self, places: NDArray[np.int64], priorities: NDArray[Any]) -> int:
+        """Give positions new priorities; returns how many are not stored any more, and were passed over."""
         with self._lock:
-            oldest = self._games[0].place if self._games else self._next_place
-            here = (places >= oldest) & (places < self._next_place)
-            self._weights.set(places[here] % self._ring, weights[here])
-        return int(len(places) - here.sum())
+            return self._priorities.update(places, priorities)
+
+    def priorities(self) -> dict[str, Any]:
+        """The priorities of all positions, for `restore`: what is on disk is what games were added with."""
+        with self._lock:
+            return self._priorities.state_dict()
+
+    def restore(self, priorities: dict[str, Any]) -> None:
+        """Give the positions that are stored still the priorities that they had."""
+        with self._lock:
+            self._priorities.load_state_dict(priorities)
 
     def statistics(self) -> GameStatistics:
         """Count what the store holds and has done."""
         with self._lock:
             fill = max(self._positions / self.capacity_positions, self._size / self.capacity_bytes)
-            return GameStatistics(len(self._games), self._positions, self._size, self._next_place, fill)
+            return GameStatistics(len(self._games), self._positions, self._size, self._priorities.next, fill)
 
-    def _checked(self, columns: Mapping[str, NDArray[Any]], priorities: NDArray[Any]) -> int:
+    def _check_columns(self, columns: Mapping[str, NDArray[Any]]) -> None:
         found = {name: (array.dtype.str, tuple(array.shape[1:])) for name, array in columns.items()}
         expected = {c.name: (c.dtype, c.shape) for c in self.columns.values()}
         if found != expected:
             raise StorageError(f"{self.path}: a game has columns {found}, the store has {expected}")
-        length = common_steps(0, self._next_place, columns)
+
+    def _checked(self, columns: Mapping[str, NDArray[Any]], priorities: NDArray[Any]) -> int:
+        self._check_columns(columns)
+        length = common_steps(0, self._priorities.next, columns)
         if length > self.capacity_positions:
             raise StorageError(f"{self.path}: a game of {length} positions, the store has {self.capacity_positions}")
         if np.shape(priorities) != (length,) or not (np.isfinite(priorities).all() and np.min(priorities) >= 0):
-            raise StorageError(f"{self.path}: a game of {length} positions needs as many weights of 0 or more")
+            raise StorageError(f"{self.path}: a game of {length} positions needs as many priorities of 0 or more")
         return length
 
     def _commit(self, values: Sequence[bytes], stored: Sequence[_Stored]) -> None:
@@ -254,30 +287,28 @@ class GameStore:
             positions, stored_bytes = positions - game.length, stored_bytes - game.size
         return len(self._games)
 
-    def _link(self, one: _Stored, weights: NDArray[Any]) -> None:
+    def _link(self, one: _Stored, priorities: NDArray[Any]) -> None:
         at = (one.place + np.arange(one.length)) % self._ring
         self._game_at[at] = self._first_number + len(self._games)
         self._first_at[at] = one.place
-        self._weights.set(at, weights)
+        self._priorities.append(one.length, priorities)
         self._games.append(one)
-        self._next_place = one.place + one.length
         self._positions += one.length
         self._size += one.size
 
     def _forget(self) -> None:
         gone = self._games.popleft()
         at = (gone.place + np.arange(gone.length)) % self._ring
-        self._weights.set(at, 0.0)
+        self._priorities.forget(gone.length)
         self._game_at[at] = -1
-        cached = self._cache.pop(self._first_number, None)
-        self._cached -= _size(cached) if cached is not None else 0
+        self._cache.drop(self._first_number)
         self._first_number += 1
         self._positions -= gone.length
         self._size -= gone.size
 
     def _number_of(self, place: int) -> int:
-        oldest = self._games[0].place if self._games else self._next_place
-        return int(self._game_at[place % self._ring]) if oldest <= place < self._next_place else -1
+        held = self._priorities.oldest <= place < self._priorities.next
+        return int(self._game_at[place % self._ring]) if held else -1
 
     def _read(self, number: int) -> Game | None:
         with self._log.reading() as get:
@@ -288,7 +319,7 @@ class GameStore:
         return {name: chunk.column(name) for name in (*self.columns, PRIORITY)}
 
     def _rebuild(self) -> None:
-        """Make places and weights anew from what is on disk. Weights that were set later are as they were added."""
+        """Make places and priorities anew from what is on disk, where priorities are as they were added."""
         entries = list(self._log.entries())
         kept = len(entries)
         positions = sum(entry.steps for _, entry in entries)
@@ -301,12 +332,10 @@ class GameStore:
             self._log.write([number for number, _ in too_old], 0, (), (), {})
         if entries:
             self._first_number = entries[0][0]
+            first_place = entries[0][1].start
+            self._priorities = Priorities(self._ring, exponent=self._priorities.exponent, first=first_place)
         for number, entry in entries:
             game = self._read(number)
             if game is None:
                 raise StorageError(f"{self.path}: game {number} is in the index and not stored; remove the directory")
             self._link(_Stored(entry.start, entry.steps, entry.size), game[PRIORITY])
-
-
-def _size(game: Game) -> int:
-    return sum(array.nbytes for array in game.values())

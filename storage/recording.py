@@ -3,6 +3,8 @@
     magic │ block: name and fields of the messages │ block: a message │ block: a message │ …
     a block is its length, its checksum, its bytes; those of a message are its frames (flow/wire.py), with their lengths
 
+Each message has the sequence number that it had among all that there were: where some were missed, numbers are, so
+that a recording with gaps says so.
 A message is on disk whole or not at all: what a killed writer left half written is cut off when the file is opened to
 be written again, and is not seen by a reader. A power cut may cost what was written since the last sync.
 """
@@ -13,9 +15,10 @@ import errno
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgpack
 
@@ -35,17 +38,30 @@ _LENGTH = struct.Struct("<Q")
 _SCALARS = {name: kind for kind, name in SCALARS.items()}
 
 
+@dataclass(frozen=True)
+class Recorded(Generic[M]):
+    """A message of a recording. missed: how many there were right before it that are not recorded."""
+
+    message: M
+    missed: int
+
+
 class RecordingWriter:
-    """Appends messages of one type to a file, which is made when missing. count: how many it holds.
+    """Appends messages of one type to a file, which is made when missing.
+
+    count: how many it holds. missed: how many between them it does not.
+
+    Args:
+      origin: what else it says of itself; where they were recorded, for instance.
 
     Raises:
       StorageError: the file is none of this kind, holds messages of another type, or cannot be written.
     """
 
-    def __init__(self, path: Path, message_type: type[Message]) -> None:
+    def __init__(self, path: Path, message_type: type[Message], origin: Mapping[str, Any] | None = None) -> None:
         self.path = path
-        self.count = 0
-        head = _described(message_type)
+        self.count = self.missed = 0
+        head = _described(message_type, origin or {})
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -70,7 +86,7 @@ class RecordingWriter:
                 )
             end = reader.end()
             os.ftruncate(self._file, end)
-            self.count = reader.count()
+            self.count, self.missed = reader.count(), reader.missed(message_type)
         return end if reader.head else self._append(end, _block(head))
 
     def write(self, message: Message) -> None:
@@ -81,9 +97,13 @@ class RecordingWriter:
           StorageError: the disk fails otherwise.
           MessageError: the message does not fit the format.
         """
-        frames, _ = encode(Kind.DATA, 0, self.count, 0, 0, message)
+        frames, _ = encode(Kind.DATA, 0, self.count + self.missed, 0, 0, message)
         self._end = self._append(self._end, _block(*_framed(frames)))
         self.count += 1
+
+    def miss(self, messages: int) -> None:
+        """So many came before the next one, and are not recorded."""
+        self.missed += messages
 
     def _append(self, at: int, parts: Sequence[Any]) -> int:
         """Write behind `at`; returns where that ends."""
@@ -122,7 +142,7 @@ class RecordingWriter:
 class RecordingReader:
     """Reads what a writer wrote, also while it goes on writing.
 
-    name, fields: of the messages' type.
+    name, fields: of the messages' type. origin: what its writer said of it.
 
     Raises:
       MissingError: there is no such file.
@@ -142,7 +162,7 @@ class RecordingReader:
                 raise StorageError(f"{path} is no recording of flow: it does not begin as one")
             first = next(self._blocks(), None)
             self.head = b"" if first is None else self._read(*first)
-            self.name, self.fields = _read_head(path, self.head) if self.head else ("", ())
+            self.name, self.fields, self.origin = _read_head(path, self.head) if self.head else ("", (), {})
         except BaseException:
             self._file.close()
             raise
@@ -153,17 +173,34 @@ class RecordingReader:
         Args:
           message_type: one with `fields`.
         """
+        return (each.message for each in self.recorded(message_type, start))
+
+    def recorded(self, message_type: type[M], start: int = 0) -> Iterator[Recorded[M]]:
+        """The same, each with how many were missed right before it; before the first, how many in all before it."""
+        missed = 0
+        for number, block in enumerate(self._blocks(), -1):
+            if number >= start:
+                message, sequence = self._message(message_type, number, block)
+                yield Recorded(message, sequence - number - missed)
+                missed = sequence - number
+
+    def missed(self, message_type: type[Message]) -> int:
+        """How many messages are missing between those that are here."""
+        count, last = 0, None
+        for block in self._blocks():
+            count, last = count + 1, block
+        # The first block is the head.
+        return self._message(message_type, count - 2, last)[1] - (count - 2) if last is not None and count > 1 else 0
+
+    def _message(self, message_type: type[M], number: int, block: tuple[int, int, int]) -> tuple[M, int]:
+        """A message and its sequence number."""
         schema = Schema(message_type, {})
-        for number, (at, length, checksum) in enumerate(self._blocks(), -1):
-            if number < start:
-                continue
-            try:
-                block = self._read(at, length, checksum)
-                envelope = decode(_frames(block), lambda kind, link: schema)
-            except (WireError, struct.error) as error:
-                raise StorageError(f"{self.path}, message {number}: {error}") from error
-            assert isinstance(envelope.message, message_type)
-            yield envelope.message
+        try:
+            envelope = decode(_frames(self._read(*block)), lambda kind, link: schema)
+        except (WireError, struct.error) as error:
+            raise StorageError(f"{self.path}, message {number}: {error}") from error
+        assert isinstance(envelope.message, message_type)
+        return envelope.message, envelope.sequence
 
     def count(self) -> int:
         """How many messages are whole now."""
@@ -234,16 +271,17 @@ def _frames(block: bytes) -> list[memoryview]:
     return frames
 
 
-def _described(message_type: type[Message]) -> bytes:
+def _described(message_type: type[Message], origin: Mapping[str, Any]) -> bytes:
     fields = [
         [f.name, f.kind, f.doc, f.dtypes, [[d.name, d.size] for d in f.dims], f.any_rank, f.library, SCALARS[f.scalar]]
         for f in message_type.fields
     ]
-    described: bytes = msgpack.packb({"format": FORMAT, "name": message_type.__name__, "fields": fields})
+    said = {"format": FORMAT, "name": message_type.__name__, "fields": fields}
+    described: bytes = msgpack.packb({**said, "origin": dict(origin)} if origin else said)
     return described
 
 
-def _read_head(path: Path, head: bytes) -> tuple[str, tuple[Field, ...]]:
+def _read_head(path: Path, head: bytes) -> tuple[str, tuple[Field, ...], dict[str, Any]]:
     try:
         said = msgpack.unpackb(head)
         if said["format"] != FORMAT:
@@ -252,6 +290,6 @@ def _read_head(path: Path, head: bytes) -> tuple[str, tuple[Field, ...]]:
             Field(name, kind, doc, tuple(dtypes), tuple(Dim(*dim) for dim in dims), any_rank, library, _SCALARS[scalar])
             for name, kind, doc, dtypes, dims, any_rank, library, scalar in said["fields"]
         )
-        return str(said["name"]), fields
+        return str(said["name"]), fields, dict(said.get("origin", {}))
     except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
         raise StorageError(f"{path}: what it says of its messages cannot be read: {error!r}") from error

@@ -5,7 +5,7 @@
     batch of windows ◄── decode into the caller's buffers ◄───┘ read, windows, draw_windows
 
 A stream is one lane of one incarnation of an actor; its steps count up from any start. Which anchor to
-draw is apart from how it is read: a prioritised law may choose anchors itself and call `windows`.
+draw is apart from how it is read: uniformly here, or by a table (`storage.replay_table`), by priority for instance.
 
 Threads: one may append while others draw and read. The index is behind a lock that is held for
 microseconds, never while LMDB or a codec works; readers see LMDB through snapshots that lock nothing.
@@ -27,13 +27,16 @@ from numpy.typing import NDArray
 
 from flow.errors import NotStoredError, StorageError
 from storage.chunks import Column, StoredChunk, encode, parse
+from storage.priorities import Mix
 from storage.replay_group import Chunk, StreamFacts, check_columns, entry_of, facts_after
 from storage.replay_index import Entry, Place
 from storage.replay_log import ChunkLog, rebuilt_index
 from storage.replay_statistics import Statistics
+from storage.replay_table import Anchors, Table
 from storage.replay_windows import WindowShape
+from storage.sum_tree import Kernel
 
-__all__ = ["Batch", "Chunk", "Column", "Replay", "Statistics"]
+__all__ = ["Anchors", "Batch", "Chunk", "Column", "Mix", "Replay", "Statistics", "Table"]
 
 Batch = dict[str, NDArray[Any]]
 _FORMAT = 1
@@ -91,6 +94,7 @@ class Replay:
         }
         self._log = ChunkLog(self.path, format_, room, 4 * room if map_bytes_max is None else map_bytes_max)
         self._index = rebuilt_index(self._log)
+        self._tables: list[Table] = []
         _keep_freed_memory()
 
     def __enter__(self) -> Replay:
@@ -230,9 +234,9 @@ class Replay:
         Returns:
           The anchors (count, 2) that were read, and the windows as `windows` gives them.
         """
-        anchors = self.sample_anchors(rng, count, length, context)
         shape = self._shape(length, context)
         out = shape.checked(out, count)
+        anchors = self.sample_anchors(rng, count, length, context)
         gone = self._fill(anchors, range(count), shape, out)
         while gone:
             with self._indexing:
@@ -240,6 +244,48 @@ class Replay:
                 anchors[gone] = self._index.draw_anchors(rng, len(gone), length, context)
             gone = self._fill(anchors, gone, shape, out)
         return anchors, out
+
+    def table(
+        self, length: int, context: int, *, exponent: float = 1.0, newest: int = 10_000, kernel: Kernel = "auto"
+    ) -> Table:
+        """Make a table, of which there may be several: steps that windows begin at, and a priority of each.
+
+        Args:
+          length, context: of its windows.
+          exponent: α of its priorities.
+          newest: how many of the newest steps "recent" draws from.
+          kernel: what runs its loops.
+        """
+        self._check()
+        self._shape(length, context).check()
+        with self._indexing:
+            made = Table(self._index, self._indexing, self.capacity_steps, length, context, exponent, newest, kernel)
+            self._tables.append(made)
+        return made
+
+    def sample(
+        self, table: Table, rng: np.random.Generator, count: int, mix: Mix, out: Batch | None = None
+    ) -> tuple[Anchors, Batch]:
+        """Draw from a table and read the windows; what was evicted in between is drawn again, and counted.
+
+        Returns:
+          What was read, and the windows as `windows` gives them.
+
+        Raises:
+          StorageError: there is nothing that the mix could draw.
+        """
+        shape = self._shape(table.length, table.context)
+        out = shape.checked(out, count)
+        drawn = table.draw(rng, count, mix)
+        gone = self._fill(drawn.anchors, range(count), shape, out)
+        while gone:
+            again = table.draw(rng, len(gone), mix)
+            for kept, fresh in zip(drawn[:3], again[:3], strict=True):
+                kept[gone] = fresh
+            with self._indexing:
+                self._redrawn += len(gone)
+            gone = self._fill(drawn.anchors, gone, shape, out)
+        return drawn, out
 
     def statistics(self) -> Statistics:
         """Count what the store holds and has done."""
@@ -292,10 +338,18 @@ class Replay:
                 break
             self._make_room()
         with self._indexing:
-            for _ in evicted:
-                index.evict()
+            self._evict(len(evicted))
             for entry in entries:
                 index.append(entry)
+                for table in self._tables:
+                    table.on_append(entry.stream, entry.start, entry.steps)
+
+    def _evict(self, count: int) -> None:
+        for _ in range(count):
+            gone = self._index.oldest_chunk()
+            self._index.evict()
+            for table in self._tables:
+                table.on_evict(*gone)
 
     def _make_room(self) -> None:
         """The map cannot grow: let an eighth of the chunks go, in a transaction of its own."""
@@ -303,8 +357,7 @@ class Replay:
         if not oldest or not self._log.write(oldest, 0, (), (), {}):
             raise StorageError(f"{self.path}: LMDB's map is full with nothing left to evict; raise map_bytes_max")
         with self._indexing:
-            for _ in oldest:
-                self._index.evict()
+            self._evict(len(oldest))
 
     def _shape(self, length: int, context: int) -> WindowShape:
         return WindowShape(tuple(self.columns.values()), length, context, self._context_column, self._first_column)

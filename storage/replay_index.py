@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,22 +45,24 @@ class Place(NamedTuple):
 
 
 class Fifo:
-    """Rows numbered from `head` on; new ones join at `tail`, old ones leave from the front."""
+    """Rows of int64 columns, numbered from `head` on; new ones join at `tail`, old ones leave from the front."""
 
-    def __init__(self, dtype: list[tuple[str, str]], head: int = 0) -> None:
+    def __init__(self, columns: Sequence[str], head: int = 0) -> None:
         self.head = self.tail = head
-        self._data: NDArray[Any] = np.zeros(1024, np.dtype(dtype))
-        self._at = 0
+        self._columns: dict[str, NDArray[np.int64]] = {name: np.zeros(1024, np.int64) for name in columns}
+        self._at, self._room = 0, 1024
 
-    def append(self, row: tuple[Any, ...]) -> int:
-        """Add a row and return its number."""
-        used = self._at + self.tail - self.head
-        if used == len(self._data):
-            live = self.rows()
+    def append(self, *row: int) -> int:
+        """Add a row, a value a column, and return its number."""
+        live = self.tail - self.head
+        used = self._at + live
+        if used == self._room:
             # Room for as many again: each row is moved O(1) times on average.
-            self._data = np.concatenate([live, np.zeros(max(1024, len(live)), live.dtype)])
-            self._at, used = 0, len(live)
-        self._data[used] = row
+            more = np.zeros(max(1024, live), np.int64)
+            self._columns = {name: np.concatenate([self.column(name), more]) for name in self._columns}
+            self._at, used, self._room = 0, live, live + len(more)
+        for column, value in zip(self._columns.values(), row, strict=True):
+            column[used] = value
         self.tail += 1
         return self.tail - 1
 
@@ -69,9 +71,9 @@ class Fifo:
         self._at += 1
         self.head += 1
 
-    def rows(self) -> NDArray[Any]:
-        """All rows, oldest first: a view."""
-        return self._data[self._at : self._at + self.tail - self.head]
+    def column(self, name: str) -> NDArray[np.int64]:
+        """A column of all rows, oldest first: a view."""
+        return self._columns[name][self._at : self._at + self.tail - self.head]
 
 
 @dataclass(slots=True)
@@ -101,8 +103,10 @@ class ReplayIndex:
     def __init__(self, next_key: int = 0) -> None:
         self.steps = self.size = self.appended = 0
         self.streams: dict[int, _Stream] = {}
-        self._chunks = Fifo([("stream", "<i8"), ("start", "<i8"), ("steps", "<i8"), ("size", "<i8")], next_key)
-        self._episodes = Fifo([("stream", "<i8"), ("start", "<i8"), ("stop", "<i8")])
+        # Steps are numbered as they come: `place` is that of a chunk's first, counted from when this index was made.
+        self._chunks = Fifo(("stream", "start", "steps", "size", "place"), next_key)
+        self._linked = 0
+        self._episodes = Fifo(("stream", "start", "stop"))
         self._short: set[int] = set()
         self._segments: NDArray[np.int64] = np.zeros((4, 64), np.int64)
         self._free: list[int] = list(range(64))
@@ -144,7 +148,8 @@ class ReplayIndex:
         """Make a chunk findable. Called alone when a store is opened again: its steps were counted before."""
         stream = self.streams[entry.stream]
         stop = entry.start + entry.steps
-        key = self._chunks.append(entry[:4])
+        key = self._chunks.append(*entry[:4], self._linked)
+        self._linked += entry.steps
         if not stream.segments or self._segments[1, stream.segments[-1]] != entry.start:
             self._begin_segment(entry.stream, stream, entry.start)
         self._segments[1, stream.segments[-1]] = stop
@@ -159,7 +164,8 @@ class ReplayIndex:
 
     def evict(self) -> None:
         """Forget the oldest chunk."""
-        stream_id, start, steps, size = self._chunks.rows()[0].item()
+        stream_id, start, steps = self.oldest_chunk()
+        size = int(self._chunks.column("size")[0])
         self._chunks.drop()
         stream = self.streams[stream_id]
         stream.gone += 1
@@ -186,11 +192,11 @@ class ReplayIndex:
         steps_over, size_over = self.steps + steps - steps_max, self.size + size - size_max
         count = 0
         # One row at a time: an insert makes room for itself, so only a few chunks go each time.
-        for row in self._chunks.rows():
+        for chunk_steps, chunk_size in zip(self._chunks.column("steps"), self._chunks.column("size"), strict=True):
             if steps_over <= 0 and size_over <= 0:
                 break
-            steps_over -= int(row["steps"])
-            size_over -= int(row["size"])
+            steps_over -= int(chunk_steps)
+            size_over -= int(chunk_size)
             count += 1
         return count
 
@@ -216,6 +222,40 @@ class ReplayIndex:
         if known is None or t < known.birth:
             return None
         return self.places(stream, max(t - context, known.birth), t + length + 1)
+
+    @property
+    def next_place(self) -> int:
+        """The number of the next step that comes, over all streams; it counts on when a store is opened again."""
+        return self.appended
+
+    def oldest_chunk(self) -> tuple[int, int, int]:
+        """Stream, first step and steps of the chunk that `evict` forgets."""
+        stream, start, steps = (int(self._chunks.column(name)[0]) for name in ("stream", "start", "steps"))
+        return stream, start, steps
+
+    def newest_segment(self, stream: int) -> tuple[int, int]:
+        """Begin and end of the stretch that a stream's newest steps are in; (-1, -1) when none is stored."""
+        return self._segment(stream, -1)
+
+    def oldest_segment(self, stream: int) -> tuple[int, int]:
+        """Begin and end of the stretch that a stream's oldest steps are in; (-1, -1) when none is stored."""
+        return self._segment(stream, 0)
+
+    def handles_of(self, stream: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The numbers, as ranges, of stored steps start..stop-1 of a stream; see `next_place`."""
+        base = self.next_place - self._linked
+        for key, begin, _ in self.places(stream, start, stop) or ():
+            at = key - self._chunks.head
+            low = int(self._chunks.column("place")[at]) + base
+            steps = int(self._chunks.column("steps")[at])
+            yield low + max(start - begin, 0), low + min(stop - begin, steps)
+
+    def anchors_at(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Stream and step (B, 2) of stored steps by their numbers (B,)."""
+        places = numbers - (self.next_place - self._linked)
+        chunks = np.searchsorted(self._chunks.column("place"), places, side="right") - 1
+        begin = self._chunks.column("start")[chunks] - self._chunks.column("place")[chunks]
+        return np.stack([self._chunks.column("stream")[chunks], begin + places], axis=1)
 
     def draw_anchors(self, rng: np.random.Generator, count: int, length: int, context: int) -> NDArray[np.int64]:
         """Draw legal anchors uniformly, with replacement: (count, 2) of stream and step.
@@ -247,14 +287,17 @@ class ReplayIndex:
         short = np.array(sorted(self._short), np.int64) - self._episodes.head
         # The k-th number that is not in `short`: k plus how many of `short` come before it.
         draws += np.searchsorted(short - np.arange(len(short)), draws, side="right")
-        rows = self._episodes.rows()[draws]
-        return np.stack([rows["stream"], rows["start"], rows["stop"]], axis=1)
+        return np.stack([self._episodes.column(name)[draws] for name in ("stream", "start", "stop")], axis=1)
 
     def stretches(self) -> Iterator[tuple[int, int, int]]:
         """Each segment as (stream, start, stop)."""
         for stream_id, stream in self.streams.items():
             for slot in stream.segments:
                 yield stream_id, int(self._segments[0, slot]), int(self._segments[1, slot])
+
+    def _segment(self, stream: int, which: int) -> tuple[int, int]:
+        slots = self.streams[stream].segments
+        return (int(self._segments[0, slots[which]]), int(self._segments[1, slots[which]])) if slots else (-1, -1)
 
     def _law(self, length: int, context: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Running count of legal anchors over segment slots, and the lowest anchor of each."""
@@ -285,14 +328,14 @@ class ReplayIndex:
         for first in (*entry.firsts, entry.steps):
             if stream.open_episode >= 0:
                 number = stream.open_episode
-                self._episodes.rows()["stop"][number - self._episodes.head] = entry.start + first
+                self._episodes.column("stop")[number - self._episodes.head] = entry.start + first
                 self._short.discard(number)
             if first < entry.steps:
-                row = (entry.stream, entry.start + first, entry.start + first + 1)
-                stream.open_episode = self._episodes.append(row)
+                begin = entry.start + first
+                stream.open_episode = self._episodes.append(entry.stream, begin, begin + 1)
         if stream.open_episode >= 0 and entry.firsts and entry.firsts[-1] == entry.steps - 1:
             self._short.add(stream.open_episode)
 
     def _oldest_episode_within(self, stream: int, stop: int) -> bool:
-        row = self._episodes.rows()[0]
-        return bool(row["stream"] == stream and row["start"] < stop)
+        episodes = self._episodes
+        return bool(episodes.column("stream")[0] == stream and episodes.column("start")[0] < stop)

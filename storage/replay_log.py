@@ -149,14 +149,30 @@ class ChunkLog:
           DiskFullError: the file system is full; nothing was written.
         """
         evicted = list(evicted)
-        size = sum(map(len, values))
         # Without values this is the call that makes room, and that must not fail for want of room.
         most = self._map_bytes_max + (0 if values else _DELETE_ROOM)
+
+        def change(txn: Any) -> None:
+            self._delete(txn, evicted)
+            self._put(txn, first_number, values, entries, streams)
+
+        return self._commit(change, sum(map(len, values)), most)
+
+    def replace(self, number: int, value: bytes, entry: Entry) -> bool:
+        """Put another value in the place of a stored chunk; returns and raises as `write`."""
+
+        def change(txn: Any) -> None:
+            txn.put(_KEY.pack(number), value, db=self._chunks)
+            txn.put(_KEY.pack(number), _record(entry), db=self._index)
+
+        return self._commit(change, len(value), self._map_bytes_max)
+
+    def _commit(self, change: Callable[[Any], None], size: int, most: int) -> bool:
+        """Make a change of `size` bytes in one transaction, in a map that is enlarged up to `most`."""
         while True:
             try:
                 with self._explained(size), self._env.begin(write=True) as txn:
-                    self._delete(txn, evicted)
-                    self._put(txn, first_number, values, entries, streams)
+                    change(txn)
                     disk.about_to("commit", self.path)
                 return True
             except lmdb.MapFullError:
@@ -182,8 +198,7 @@ class ChunkLog:
             key = _KEY.pack(number)
             # Numbers only rise; told so, LMDB fills its pages to the end instead of splitting them in half.
             txn.put(key, value, append=True, db=self._chunks)
-            record = _ENTRY.pack(*entry[:4]) + struct.pack(f"<{len(entry.firsts)}I", *entry.firsts)
-            txn.put(key, record, append=True, db=self._index)
+            txn.put(key, _record(entry), append=True, db=self._index)
         for stream, facts in streams.items():
             txn.put(_KEY.pack(stream), _STREAM.pack(*facts), db=self._streams)
 
@@ -216,6 +231,10 @@ class ChunkLog:
                     "refused. What was committed is whole; free some space, or lower capacity_bytes"
                 ) from error
             raise StorageError(f"{self.path}: LMDB says {error}") from error
+
+
+def _record(entry: Entry) -> bytes:
+    return _ENTRY.pack(*entry[:4]) + struct.pack(f"<{len(entry.firsts)}I", *entry.firsts)
 
 
 def rebuilt_index(log: ChunkLog) -> ReplayIndex:

@@ -32,10 +32,14 @@ class WindowShape:
         """Make arrays (count, steps, ...) for a batch."""
         return {c.name: np.zeros((count, self._span(c.name)[1], *c.shape), c.dtype) for c in self.columns}
 
-    def checked(self, out: dict[str, NDArray[Any]] | None, count: int) -> dict[str, NDArray[Any]]:
-        """Return `out` if a batch of `count` fits it exactly; make new arrays for None."""
+    def check(self) -> None:
+        """Raise StorageError where there are no such windows."""
         if self.length < 1 or self.context < 0:
             raise StorageError(f"windows: length={self.length} must be 1 or more, context={self.context} 0 or more")
+
+    def checked(self, out: dict[str, NDArray[Any]] | None, count: int) -> dict[str, NDArray[Any]]:
+        """Return `out` if a batch of `count` fits it exactly; make new arrays for None."""
+        self.check()
         if out is None:
             return self.buffers(count)
         found = {name: (array.dtype.str, array.shape) for name, array in out.items()}

@@ -19,7 +19,8 @@ class StreamRoute:
 
     def data(self, sequence: int, message: Message) -> None:
         assert self.link is not None
-        self.mailbox.put(self.link.number, conformed(message, self.wanted), size_in_bytes(message), self.link.credit)
+        size, link = size_in_bytes(message), self.link
+        self.mailbox.put(link.number, conformed(message, self.wanted), size, link.credit, sequence)
 
     def end(self, sequence: int) -> None:
         assert self.link is not None

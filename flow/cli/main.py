@@ -28,12 +28,18 @@ COMMANDS = {
     "top": "flow.cli.top",
     "inspect": "flow.cli.inspect",
     "tap": "flow.cli.tap",
+    "trace": "flow.cli.trace",
+    "record": "flow.cli.record",
+    "replay": "flow.cli.replay",
+    "metrics": "flow.cli.metrics",
     "stack": "flow.cli.stack",
     "set": "flow.cli.set",
     "pause": "flow.cli.pause",
     "resume": "flow.cli.resume",
     "step": "flow.cli.step",
     "restart": "flow.cli.restart",
+    "inject": "flow.cli.inject",
+    "checkpoint": "flow.cli.checkpoint",
     "stop": "flow.cli.stop",
 }
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended

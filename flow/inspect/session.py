@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 import select
 import time
 from collections.abc import Iterator
@@ -112,18 +113,19 @@ class Session:
         return lines
 
     def tap(
-        self, replicas: list[Replica], port: str, *, seconds: float, **wanted: Any
+        self, replicas: list[Replica], port: str, *, seconds: float, until: float = math.inf, **wanted: Any
     ) -> Iterator[tuple[Replica, Sample]]:
         """What passes a port, as it comes; ends when nothing passed for `seconds`.
 
         Args:
-          wanted: of `open_tap`: every, hz_max, count, most_bytes.
+          until: when it ends at the latest, of `time.monotonic`.
+          wanted: of `open_tap`: every, hz_max, count, most_bytes, only.
         """
         taps: dict[tuple[str, int], Replica] = {}
         for replica in replicas:
             taps[replica.worker, self.ask(replica, "open_tap", port=port, **wanted)["tap"]] = replica
         connections = {self.connection(worker): worker for worker, _ in taps}
-        end = time.monotonic() + seconds
+        end = min(time.monotonic() + seconds, until)
         while time.monotonic() < end:
             ready = [each for each in connections if each.has_heard()]
             if not ready:
@@ -134,7 +136,19 @@ class Session:
                     one = taps.get((connections[connection], int(words["tap"])))
                     if one is not None:
                         yield one, read_sample(words["sample"])
-                        end = time.monotonic() + seconds
+                        end = min(time.monotonic() + seconds, until)
+                if time.monotonic() >= until:
+                    return
+
+    def overviews(self, hz: float, *, seconds: float = 10.0) -> Iterator[Words]:
+        """The whole run as it stands, pushed by its supervisor so many times a second: `Overview` as values.
+
+        Ends when nothing came for `seconds`.
+        """
+        supervisor = self.connection(SUPERVISOR)
+        self.ask_supervisor("subscribe", hz_max=hz)
+        for words in supervisor.samples(seconds):
+            yield words["overview"]
 
     def close(self) -> None:
         for connection in self._connections.values():

@@ -1,4 +1,4 @@
-"""What a port does for an inspector while one looks: taps that copy what passes, and a gate that holds its node.
+"""What a port does for an inspector while one looks: taps that copy what passes, a gate that holds its node, a trace.
 
     port.watch is None                  nobody looks: one attribute check a message
     port.watch = Watch(gate, taps)      someone does
@@ -10,6 +10,7 @@ for a client. The gate is what a paused node waits at, between two messages, and
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +18,8 @@ import trio
 
 from flow.inspect.protocol import pack
 from flow.inspect.samples import fields_of
+from flow.inspect.trace import PortTrace, Recorder
+from flow.inspect.trace_layout import Flow, Kind
 from flow.message import Message, size_in_bytes
 from flow.occupancy import Occupancy
 from flow.port_spec import PortSpec, Rest, spec_of
@@ -40,7 +43,7 @@ class Tap:
     """An open tap on one port of one replica.
 
     every: each how many-th message is wanted. gap_s: least time between two samples. left: samples still wanted,
-    None without end. most_bytes: of a sample's arrays.
+    None without end. most_bytes: of a sample's arrays. only: what is wanted, "question" for instance; all if empty.
     """
 
     number: int
@@ -49,6 +52,7 @@ class Tap:
     gap_s: float = 0.0
     left: int | None = None
     most_bytes: int = 1 << 20
+    only: str = ""
     seen: int = 0
     sent: int = 0
     dropped: int = 0
@@ -58,6 +62,8 @@ class Tap:
 
     def offer(self, message: Message, what: str) -> None:
         """A message passes."""
+        if self.only and what != self.only:
+            return
         number, self.seen = self.seen, self.seen + 1
         now = time.monotonic()
         if self.left == 0 or number % self.every or now < self._next_at:
@@ -160,27 +166,96 @@ class _Held:
 
 @dataclass
 class Watch:
-    """What one port does for inspectors. paces: whether the gate of its node stands at this port."""
+    """What one port does for inspectors. paces: whether the gate of its node stands at this port.
+
+    Of what is traced, `came` is the link and the number there of each message.
+    """
 
     gate: Gate
     taps: list[Tap]
     paces: bool
+    trace: PortTrace | None = None
 
     async def before_take(self) -> None:
+        if self.trace is not None:
+            self.trace.before_take()
         if self.paces:
             await self.gate.before()
 
-    async def took(self, message: Message, what: str) -> None:
-        for tap in self.taps:
-            tap.offer(message, what)
+    async def took(
+        self, message: Message, what: str, came: Sequence[tuple[int, int]], rows: int = 0, why: str = ""
+    ) -> None:
+        if self.trace is not None:
+            self.trace.took(came, Flow.QUESTION if why else Flow.MESSAGE, rows, why)
+        self._offer(message, what)
         if self.paces:
             await self.gate.after()
 
+    def took_at_once(self, message: Message, came: tuple[int, int]) -> None:
+        if self.trace is not None:
+            self.trace.took_at_once(came)
+        self._offer(message, "message")
+
     async def before_send(self) -> None:
+        if self.trace is not None:
+            self.trace.before_send(Kind.SEND)
         if self.paces:
             await self.gate.sending()
 
+    async def before_ask(self) -> None:
+        if self.trace is not None:
+            self.trace.before_send(Kind.ASK)
+        if self.paces:
+            await self.gate.sending()
+
+    def blocked(self, since: int) -> None:
+        if self.trace is not None:
+            self.trace.blocked(since)
+
+    def sending(self, came: Iterable[tuple[int, int]]) -> None:
+        if self.trace is not None:
+            self.trace.sending(came, Flow.MESSAGE)
+
     def passed(self, message: Message, what: str) -> None:
+        if self.trace is not None:
+            self.trace.sent()
+        self._offer(message, what)
+
+    def asking(self, question: Message) -> None:
+        self._offer(question, "question")
+
+    def asked(self, link: int, request: int) -> None:
+        if self.trace is not None:
+            self.trace.asked(link, request)
+
+    def answered(self, answer: Message) -> None:
+        if self.trace is not None:
+            self.trace.answered()
+        self._offer(answer, "answer")
+
+    def answering(self, came: Iterable[tuple[int, int]]) -> None:
+        if self.trace is not None:
+            self.trace.answering(came)
+
+    def batch_answered(self) -> None:
+        if self.trace is not None:
+            self.trace.sent()
+
+    def publishing(self, came: Iterable[tuple[int, int]]) -> None:
+        if self.trace is not None:
+            self.trace.before_send(Kind.PUBLISH)
+            self.trace.sending(came, Flow.VALUE)
+
+    def published(self, message: Message) -> None:
+        if self.trace is not None:
+            self.trace.sent()
+        self._offer(message, "value")
+
+    def read(self, link: int, version: int) -> None:
+        if self.trace is not None:
+            self.trace.read(link, version)
+
+    def _offer(self, message: Message, what: str) -> None:
         for tap in self.taps:
             tap.offer(message, what)
 
@@ -191,16 +266,31 @@ class NodeWatch:
 
     kinds: dict[str, str]
     """Kind of each port by its name."""
+    node: str = ""
+    """The replica's key."""
     taps: dict[str, list[Tap]] = field(default_factory=dict)
     gate: Gate | None = None
     paused: bool = False
+    recorder: Recorder | None = None
     _specs: dict[str, PortSpec] = field(default_factory=dict)
 
     def attach(self, ports: dict[str, object], rest: Rest, taking: Rest, occupancy: Occupancy | None) -> None:
-        """The node starts, with new ports."""
+        """The node starts, with new ports, in the task that runs now."""
         self._specs = {name: spec_of(port) for name, port in ports.items()}
         self.gate = Gate(rest, taking, occupancy, closed=self.paused)
+        if self.recorder is not None:
+            self.recorder.begins(self.node)
         self._refresh()
+
+    def trace(self, recorder: Recorder | None) -> None:
+        """Write down what the node does, from now on or no more."""
+        self.recorder = recorder
+        self._refresh()
+
+    def computed(self, thread: str, function: str, asked: int, began: int, ended: int) -> None:
+        """A computation of the node is done; its task goes on now. Times in ns of `perf_counter_ns`."""
+        if self.recorder is not None:
+            self.recorder.computed(self.node, thread, function, asked, began, ended)
 
     def pause(self) -> None:
         self.paused = True
@@ -228,5 +318,8 @@ class NodeWatch:
         consuming = [name for name, kind in self.kinds.items() if kind in ("In", "Serve")]
         pacing = consuming or [name for name, kind in self.kinds.items() if kind in ("Out", "Call")]
         for name, spec in self._specs.items():
-            taps, paces = self.taps.get(name, []), name in pacing and self.paused
-            spec.watch = Watch(self.gate, taps, paces) if taps or paces else None
+            taps, paces, trace = self.taps.get(name, []), name in pacing and self.paused, None
+            if self.recorder is not None:
+                makes = not consuming and self.kinds[name] == "Out"
+                trace = PortTrace(self.recorder, self.node, name, makes)
+            spec.watch = Watch(self.gate, taps, paces, trace) if taps or paces or trace is not None else None

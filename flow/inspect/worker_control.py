@@ -1,7 +1,8 @@
 """What a worker does for inspectors: taps, a look into queues, pausing, stepping, settings, restarts, stacks.
 
 open_tap close_tap peek describe stack        look
-pause resume step set restart                 change: written down, the run is touched from then on
+trace_start trace_read trace_stop             look, in worker_trace.py
+pause resume step set restart inject          change: written down, the run is touched from then on
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from flow import checkpoints
 from flow import saved as saved_state
 from flow.errors import CheckpointError, ControlError
 from flow.inspect import live
+from flow.inspect.inject import Injections
 from flow.inspect.protocol import Words, socket_file
 from flow.inspect.samples import fields_of
 from flow.inspect.server import Client, ControlServer, asked
 from flow.inspect.stacks import task_stacks, thread_stacks
 from flow.inspect.touched import touch
 from flow.inspect.watch import Tap
+from flow.inspect.worker_trace import WorkerTrace
 
 if TYPE_CHECKING:
     from flow.host import Host
@@ -48,8 +51,10 @@ class WorkerControl:
         worker = self.worker
         hello = {"run": worker.directory.name, "who": f"worker {worker.name}", "pid": worker.pid}
         does = (self.open_tap, self.close_tap, self.peek, self.describe, self.stack)
-        changes = (self.pause, self.resume, self.step, self.set, self.restart)
-        handlers = {each.__name__: each for each in (*does, *changes)}
+        changes = (self.pause, self.resume, self.step, self.set, self.restart, Injections(worker).inject)
+        trace = WorkerTrace(worker)
+        traces = (trace.trace_start, trace.trace_read, trace.trace_stop)
+        handlers = {each.__name__: each for each in (*does, *traces, *changes)}
         await ControlServer(socket_file(worker.directory, worker.name), hello, handlers, self._warn).run()
 
     def _warn(self, text: str) -> None:
@@ -87,6 +92,7 @@ class WorkerControl:
             gap_s=1.0 / hertz if hertz > 0 else 0.0,
             left=count if count > 0 else None,
             most_bytes=min(max(asked(request, "most_bytes", int, SAMPLE_BYTES), 0), SAMPLE_BYTES_MAX),
+            only=asked(request, "only", str, ""),
         )
         host.watch.open(port, tap)
         client.closing[tap.number] = lambda: host.watch.close(port, tap)

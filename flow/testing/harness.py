@@ -23,20 +23,19 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import trio
 
-from flow.computing import WorkThreads, current_threads
+from flow.computing import InTheLoop, current_threads
 from flow.context import Context, Live, MetricsInMemory
 from flow.errors import SettingError
+from flow.forgotten import no_forgotten_await
 from flow.message import Message
 from flow.node_type import NodeType, Port
 from flow.ports import Call, In, Latest, Out, Publish, Serve
 from flow.saved import Saved, pack, unpack
 from flow.testing.memory_ports import Ends, call, newest, publish_to, stream
-
-R = TypeVar("R")
 
 # A node that does nothing for so long will never do anything. A test's clock jumps there at once.
 STUCK_S = 3600.0
@@ -61,14 +60,6 @@ class Driven:
         if port.startswith("_") or port not in self._said:
             raise AttributeError(f"the node has no port '{port}' to hear; it has {', '.join(self._said) or 'none'}")
         return self._said[port]
-
-
-class InTheLoop(WorkThreads):
-    """Blocking work done at once: a clock that jumps when all tasks wait must not jump over a thread."""
-
-    async def run(self, thread: str, function: Callable[..., R], *arguments: Any) -> R:
-        await trio.lowlevel.checkpoint()
-        return function(*arguments)
 
 
 async def drive(node_type: NodeType[Any], /, **given: Any) -> Driven:
@@ -153,7 +144,7 @@ class _Drive:
 
     async def _node(self, keywords: dict[str, Any]) -> None:
         current_threads.set(InTheLoop(self.type.name))
-        with self.nodes_scope:
+        with no_forgotten_await(self.nodes_scope), self.nodes_scope:
             await self.type.function(*self.ports.values(), **keywords)
         for port in self.ports.values():
             if hasattr(port, "end"):

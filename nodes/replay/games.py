@@ -110,7 +110,10 @@ async def replay(
     path, size = Path(context.directory) / "games", int(capacity_gib * 2**30)
     columns = columns_of(first)
     opened = await compute(
-        lambda: GameStore(path, columns, capacity_positions=capacity_positions, capacity_bytes=size), thread="write"
+        lambda: GameStore(
+            path, columns, capacity_positions=capacity_positions, capacity_bytes=size, exponent=priority_exponent
+        ),
+        thread="write",
     )
     with opened as store:
         async with trio.open_nursery() as nursery:
@@ -126,7 +129,7 @@ async def replay(
 
 async def _insert(store: GameStore, shelf: Shelf, coupled: Coupled, played: PlayedGame, context: Context) -> None:
     """Store a game, and wait until another may come."""
-    await compute(store.add, [(columns_in(played), shelf.weights_of(played))], thread="write")
+    await compute(store.add, [(columns_in(played), shelf.priorities_of(played))], thread="write")
     coupled.note_played(len(played.actions))
     statistics = store.statistics()
     context.metrics.gauge("stored_games", statistics.games)
@@ -154,7 +157,7 @@ async def _sample(
 async def _listen(store: GameStore, shelf: Shelf, surprises: In[Surprises], context: Context) -> None:
     async for surprise in surprises:
         if shelf.priority_exponent:
-            late = store.set_weights(surprise.places, shelf.weight(surprise.priorities))
+            late = store.set_priorities(surprise.places, surprise.priorities + LEAST_PRIORITY)
             context.metrics.count("late_priorities", late)
 
 
@@ -223,14 +226,10 @@ class Shelf:
     # The targets of games drawn before: working them out takes longer than all else of a draw.
     records: dict[int, Record] = field(default_factory=dict)
 
-    def weight(self, priorities: Array) -> Array:
-        """p^α."""
-        return np.asarray((priorities + LEAST_PRIORITY) ** self.priority_exponent, np.float32)
-
-    def weights_of(self, played: PlayedGame) -> Array:
+    def priorities_of(self, played: PlayedGame) -> Array:
         """Of each position of a new game, from what the search said there and what came of it."""
         targets = n_step_values(played.rewards, played.values, self.discount, self._steps(len(played.actions)))
-        return self.weight(np.abs(played.values - targets))
+        return np.abs(played.values - targets) + LEAST_PRIORITY
 
     def sample(self, store: GameStore, batch: int) -> Samples:
         """Draw a batch of stretches; what was evicted in between is drawn again."""
@@ -239,7 +238,7 @@ class Shelf:
         found: list[tuple[int, int, Game]] = []
         while len(places) < batch:
             draw = store.draw(self.rng, batch - len(places))
-            for place, chance in zip(draw.places.tolist(), draw.chances.tolist(), strict=True):
+            for place, chance in zip(draw.handles.tolist(), draw.chances.tolist(), strict=True):
                 try:
                     found.append(store.game(place))
                 except NotStoredError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import Float, Int64
@@ -11,6 +12,7 @@ from jaxtyping import Float, Int64
 from flow import Array, Message
 from flow.batch import Asked, Batch, Gathering, Staging, bucket_for, powers_of_two
 from flow.errors import MessageError
+from flow.testing.memory_ports import call
 from tests.flow.sample_messages import Answer, question
 
 groups = st.lists(st.lists(st.integers(-(1 << 40), 1 << 40), max_size=5), min_size=1, max_size=8)
@@ -18,6 +20,10 @@ groups = st.lists(st.lists(st.integers(-(1 << 40), 1 << 40), max_size=5), min_si
 
 class Mixed(Message):
     values: Float[Array, "rows"]
+
+
+class Echoed(Message):
+    values: Int64[Array, "rows"]
 
 
 class Wide(Message):
@@ -96,3 +102,24 @@ def test_a_batch_is_answered_once_and_in_full():
     batch.answer(Answer(np.zeros(2, np.int64), 0))
     with pytest.raises(MessageError, match="answered before"):
         batch.answer(Answer(np.zeros(2, np.int64), 0))
+
+
+async def test_questions_that_are_given_back_as_answers_leave_the_next_batch_its_memory():
+    asking, serve = call(Echoed, Echoed, most=3)
+    told = []
+
+    async def echo():
+        async for batch in serve.batches(most=8):
+            batch.answer(Echoed(batch.questions.values))
+
+    async def ask(number):
+        told.append((number, (await asking(Echoed(np.full(1, number)))).values.tolist()))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(echo)
+        for first in (0, 3, 6):
+            async with trio.open_nursery() as askers:
+                for number in range(first, first + 3):
+                    askers.start_soon(ask, number)
+        asking.end()
+    assert sorted(told) == [(number, [number]) for number in range(9)]

@@ -109,6 +109,29 @@ def test_names_that_mean_no_run_or_several_say_what_is_near(tmp_path):
         find_run("§")
 
 
+def test_the_newest_is_that_of_this_folder_and_one_from_elsewhere_is_not_changed_while_several_live(
+    tmp_path, monkeypatch
+):
+    own, other = tmp_path / "own", tmp_path / "other"
+    ours = RunDirectory.create(own / "runs", "ours")
+    theirs = [RunDirectory.create(other / "runs", name) for name in ("one", "two")]
+    monkeypatch.chdir(own)
+    assert find_run() == find_run(to_change=True) == ours
+    (own / "runs").rename(own / "moved")
+    assert find_run() == theirs[1]
+    with theirs[0].own():
+        assert find_run(to_change=True) == theirs[1]
+        with theirs[1].own():
+            assert find_run() == theirs[1]
+            with pytest.raises(RunError) as caught:
+                find_run(to_change=True)
+            assert str(caught.value) == (
+                f"no run in {own}/runs, and 2 are alive elsewhere; name the one meant:"
+                f"\n  {theirs[1].name}\n  {theirs[0].name}"
+            )
+            assert find_run(theirs[0].name, to_change=True) == theirs[0]
+
+
 def test_runs_are_listed_newest_first_and_the_gone_are_forgotten(tmp_path, home):
     runs = []
     for _ in range(3):

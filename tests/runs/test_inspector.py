@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from textual.widgets import DataTable, Input, OptionList, Static
 from flow.inspect.terminal.app import Inspector
 from flow.inspect.terminal.screens import Help, NodeScreen, PortScreen, TextScreen
 from flow.inspect.touched import touches
+from tests.flow.inspect.timelines import assert_sound
 from tests.runs.running import Home, Running
 from tests.runs.test_control import ended, killed, scaling
 
@@ -45,6 +47,21 @@ class Screen:
 
     def state(self, node):
         return next(each.state for each in self.app.overview.nodes if each.node == node)
+
+
+def test_a_key_takes_a_trace(home: Home, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("flow.inspect.terminal.app.TRACE_S", 0.5)
+    running = scaling(home)
+    running.until_arrived(20)
+
+    async def act(screen):
+        await screen.press("t")
+        await screen.until(lambda: "ui.perfetto.dev" in screen.text("#head"), "the trace")
+
+    inspecting(running, act)
+    (file,) = (running.run.path / "traces").iterdir()
+    assert_sound(json.loads(file.read_text())["traceEvents"])
+    ended(running)
 
 
 def inspecting(running: Running, act):

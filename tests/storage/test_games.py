@@ -52,7 +52,7 @@ def check(store: GameStore, kept: list[tuple[dict[str, np.ndarray], np.ndarray]]
     assert statistics.added_positions == place
     if total:
         draw = store.draw(np.random.default_rng(0), 30)
-        for drawn, chance in zip(draw.places.tolist(), draw.chances, strict=True):
+        for drawn, chance in zip(draw.handles.tolist(), draw.chances, strict=True):
             np.testing.assert_allclose(chance, weight_of[drawn] / total, rtol=1e-6)
 
 
@@ -97,11 +97,11 @@ def test_a_late_weight_for_a_game_that_has_gone_changes_nothing_and_is_counted(t
     with opened(tmp_path) as store:
         store.add([game(0, 8), game(1, 8), game(2, 8)])
         store.add([game(3, 8)])  # in the places of game 0, modulo the capacity
-        assert store.set_weights(np.array([0, 7, 8, 31, 32]), np.full(5, 1000.0)) == 3
+        assert store.set_priorities(np.array([0, 7, 8, 31, 32]), np.full(5, 1000.0)) == 3
         draw = store.draw(np.random.default_rng(0), 200)
-        assert set(np.unique(draw.places)) >= {8, 31}
-        assert 24 <= draw.places.max() <= 31
-        assert draw.places.min() == 8
+        assert set(np.unique(draw.handles)) >= {8, 31}
+        assert 24 <= draw.handles.max() <= 31
+        assert draw.handles.min() == 8
 
 
 def test_what_a_store_cannot_take_is_refused_and_nothing_of_it_is_stored(tmp_path):
@@ -109,9 +109,9 @@ def test_what_a_store_cannot_take_is_refused_and_nothing_of_it_is_stored(tmp_pat
     with opened(tmp_path) as store:
         for wrong, text in [
             (({"moves": columns["moves"]}, weights), "a game has columns"),
-            ((columns, weights[:3]), "needs as many weights of 0 or more"),
-            ((columns, -weights), "needs as many weights of 0 or more"),
-            ((columns, weights * np.nan), "needs as many weights of 0 or more"),
+            ((columns, weights[:3]), "needs as many priorities of 0 or more"),
+            ((columns, -weights), "needs as many priorities of 0 or more"),
+            ((columns, weights * np.nan), "needs as many priorities of 0 or more"),
             (game(0, CAPACITY + 1), "a game of 25 positions, the store has 24"),
         ]:
             with pytest.raises(StorageError, match=text):
@@ -119,7 +119,7 @@ def test_what_a_store_cannot_take_is_refused_and_nothing_of_it_is_stored(tmp_pat
         with pytest.raises(StorageError, match="is more than the whole capacity"):
             store.add([game(1, 20), game(2, 20)])
         assert store.statistics().games == 0
-        with pytest.raises(StorageError, match="there is no position to draw"):
+        with pytest.raises(StorageError, match="there is nothing to draw: 0 of 0 items"):
             store.draw(np.random.default_rng(0), 1)
 
 
@@ -132,3 +132,44 @@ def test_a_store_of_other_columns_or_of_none_is_refused(tmp_path):
         GameStore(tmp_path / "two", [Column("priority", "<f4")], capacity_positions=9, capacity_bytes=999)
     with pytest.raises(StorageError, match="must be 1 or more"):
         opened(tmp_path / "two", capacity=0)
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_game_whose_columns_were_replaced_is_the_new_one_and_all_else_is_as_it_was(tmp_path, reopened):
+    games = [game(n, 8) for n in range(3)]
+    store = opened(tmp_path)
+    store.add(games)
+    store.game(9)  # in the cache as it was
+    assert store.replace(12, {"moves": np.arange(8)})  # of the second game, 8 to 15
+    if reopened:
+        with store:
+            pass
+        store = opened(tmp_path)
+    games[1][0]["moves"] = np.arange(8)
+    with store:
+        check(store, games, 0)
+        store.add([game(3, 8)])
+        check(store, [*games[1:], game(3, 8)], 8)
+        assert not store.replace(3, {"moves": np.arange(8)})  # gone
+        for wrong, text in [
+            ({"moves": np.arange(7)}, "columns must share a leading axis"),
+            ({"moves": np.zeros(8)}, "a game has columns"),
+            ({"boards": np.zeros((9, 2, 3), "<f4"), "moves": np.arange(9)}, "columns must share a leading axis"),
+        ]:
+            with pytest.raises(StorageError, match=text):
+                store.replace(12, wrong)
+        check(store, [*games[1:], game(3, 8)], 8)
+
+
+def test_priorities_that_were_saved_come_back_to_what_is_still_there(tmp_path):
+    with opened(tmp_path) as store:
+        store.add([game(0, 8), game(1, 8), game(2, 8)])
+        store.set_priorities(np.arange(24), np.arange(24) + 1.0)
+        saved = store.priorities()
+        store.add([game(3, 8)])
+    with opened(tmp_path) as store:
+        store.restore(saved)
+        draw = store.draw(np.random.default_rng(0), 500)
+        # Game 0 has gone; game 3 came after the priorities were saved, with its own.
+        expected = np.concatenate([np.arange(8, 24) + 1.0, game(3, 8)[1]])
+        np.testing.assert_allclose(draw.chances, expected[draw.handles - 8] / expected.sum(), rtol=1e-6)

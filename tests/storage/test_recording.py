@@ -168,3 +168,20 @@ def test_large_arrays_are_read_as_they_were(tmp_path):
     large = Everything(np.arange(1 << 18), np.zeros((2, 3), np.uint8), {}, 1, 0.5, True, "")
     written(tmp_path / "large.flow", [large, large])
     assert_all_same(read(tmp_path / "large.flow"), [large, large])
+
+
+@given(sent=all_of, gaps=st.lists(st.integers(0, 5), min_size=5, max_size=5), cut=st.integers(0, 5))
+def test_where_messages_are_missing_is_said_also_by_one_that_is_written_on(folder, sent, gaps, cut):
+    path = fresh(folder)
+    for part in (slice(0, cut), slice(cut, None)):
+        with RecordingWriter(path, Everything, {"run": "somewhere"}) as writer:
+            for message, gap in zip(sent[part], gaps[part], strict=False):
+                writer.miss(gap)
+                writer.write(message)
+    with RecordingReader(path) as reader:
+        assert reader.origin == {"run": "somewhere"}
+        found = list(reader.recorded(Everything))
+        assert [each.missed for each in found] == gaps[: len(sent)]
+        assert reader.missed(Everything) == sum(gaps[: len(sent)])
+        assert_all_same([each.message for each in found], sent)
+        assert_all_same(list(reader.messages(Everything, 1)), sent[1:])

@@ -12,12 +12,27 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from flow.errors import StorageError
+from storage.replay import Mix
 from tests.storage.replay_steps import chunk, open_replay, steps_of, window_of
+
+# Chunks: stream, steps that are missing before it, and of each step whether an episode begins there.
+GROUPS = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.sampled_from([0, 0, 0, 0, 1, 3]),
+        st.lists(st.sampled_from([False] * 4 + [True]), min_size=1, max_size=6),
+    ),
+    min_size=1,
+    max_size=5,
+)
 
 
 class ReplayBesideDeque(RuleBasedStateMachine):
-    @initialize(capacity=st.integers(8, 60))
-    def begin(self, capacity):
+    @initialize(
+        capacity=st.integers(8, 24) | st.integers(8, 60),
+        shapes=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3)), min_size=1, max_size=2),
+    )
+    def begin(self, capacity, shapes):
         self.folder = tempfile.mkdtemp()
         self.capacity = capacity
         self.chunks = deque()  # (stream, start, stop), oldest first
@@ -25,18 +40,14 @@ class ReplayBesideDeque(RuleBasedStateMachine):
         self.firsts = {}  # stream -> all steps at which an episode ever began
         self.replay = open_replay(self.folder, capacity)
         self.seed = 0
+        self.shapes = shapes
+        self.numbers = {}  # (stream, step) -> which of all steps that ever came it is
+        self.priorities = [{} for _ in shapes]  # by number, where one was said
+        self.largest = [1.0 for _ in shapes]
+        self.tables = [self.replay.table(*shape, newest=6, kernel="numpy") for shape in shapes]
+        self.save()
 
-    @rule(
-        group=st.lists(
-            st.tuples(
-                st.integers(0, 2),
-                st.sampled_from([0, 0, 0, 0, 1, 3]),
-                st.lists(st.sampled_from([False] * 4 + [True]), min_size=1, max_size=6),
-            ),
-            max_size=4,
-        ),
-        birth=st.integers(0, 5),
-    )
+    @rule(group=GROUPS, birth=st.integers(0, 5))
     def append(self, group, birth):
         made, planned = [], []
         ends, firsts = dict(self.ends), {s: list(f) for s, f in self.firsts.items()}
@@ -54,10 +65,20 @@ class ReplayBesideDeque(RuleBasedStateMachine):
         self.ends, self.firsts = ends, firsts
         for stream, start, stop in planned:
             self.births.setdefault(stream, start)
+            for step in range(start, stop):
+                self.numbers[stream, step] = len(self.numbers)
+                for given, largest in zip(self.priorities, self.largest, strict=True):
+                    given[self.numbers[stream, step]] = largest
             self.appended += stop - start
             self.chunks.append((stream, start, stop))
         while sum(stop - start for _, start, stop in self.chunks) > self.capacity:
             self.chunks.popleft()
+
+    @rule(first=GROUPS, second=GROUPS, birth=st.integers(0, 5))
+    def append_more(self, first, second, birth):
+        # Most of what can go wrong takes more steps than fit.
+        self.append(first, birth)
+        self.append(second, birth)
 
     @rule(stream=st.integers(0, 2), back=st.integers(1, 4))
     def overlapping_steps_are_refused(self, stream, back):
@@ -67,9 +88,59 @@ class ReplayBesideDeque(RuleBasedStateMachine):
                 self.replay.append([chunk(stream, start, start + 2)])
 
     @rule()
+    def save(self):
+        self.saved = [
+            (table.state_dict(), dict(given)) for table, given in zip(self.tables, self.priorities, strict=True)
+        ]
+
+    @rule()
     def reopen(self):
         self.replay.close()
         self.replay = open_replay(self.folder, self.capacity)
+        self.tables = [self.replay.table(*shape, newest=6, kernel="numpy") for shape in self.shapes]
+        for which, (table, (state, given)) in enumerate(zip(self.tables, self.saved, strict=True)):
+            table.load_state_dict(state)
+            # What came since it was saved, and what was said since, is as if it had just come.
+            self.largest[which] = state["largest"]
+            self.priorities[which] = {number: given.get(number, state["largest"]) for number in self.numbers.values()}
+
+    @rule(which=st.integers(0, 1), numbers=st.lists(st.integers(0, 200), max_size=5), priority=st.sampled_from([0, 3]))
+    def a_priority_changes_what_is_stored_and_nothing_else(self, which, numbers, priority):
+        table, given = self.tables[which % len(self.tables)], self.priorities[which % len(self.tables)]
+        late = table.update(np.array(numbers, np.int64), np.full(len(numbers), priority))
+        stored = {self.numbers[step] for step in self.stored()}
+        assert late == sum(number not in stored for number in numbers)
+        given.update({number: priority for number in numbers if number in stored})
+        if numbers:
+            self.largest[which % len(self.tables)] = max(self.largest[which % len(self.tables)], priority)
+
+    @rule(which=st.integers(0, 1), law=st.sampled_from(["uniform", "prioritised", "recent"]))
+    def torchrl_2208_a_table_draws_every_window_that_is_whole_and_no_other(self, which, law):
+        which %= len(self.tables)
+        table, (length, context) = self.tables[which], self.shapes[which]
+        legal = {self.numbers[step]: step for step in self.legal(length, context)}
+        if law == "recent":
+            legal = {n: step for n, step in legal.items() if n >= len(self.numbers) - 6} or legal
+        if law == "prioritised":
+            legal = {n: step for n, step in legal.items() if self.priorities[which][n]}
+        weight = self.priorities[which] if law == "prioritised" else dict.fromkeys(legal, 1)
+        self.seed += 1
+        rng = np.random.default_rng(self.seed)
+        mix = Mix(**{law: 1.0})
+        if not legal:
+            with pytest.raises(StorageError, match="there is nothing to draw"):
+                self.replay.sample(table, rng, 3, mix)
+            return
+        drawn, windows = self.replay.sample(table, rng, 60 * len(legal), mix)
+        assert set(drawn.handles.tolist()) == set(legal)
+        total = sum(weight[number] for number in legal)
+        for row, (number, anchor, chance) in enumerate(
+            zip(drawn.handles.tolist(), drawn.anchors.tolist(), drawn.chances, strict=True)
+        ):
+            # LightZero #490: the handle, the chance and the data are of one and the same step.
+            assert tuple(anchor) == legal[number]
+            np.testing.assert_allclose(chance, weight[number] / total)
+            assert windows["step"][row, 0] == anchor[0] * 1_000_000 + anchor[1]
 
     @rule(length=st.integers(1, 7), context=st.integers(0, 4))
     def windows_are_the_models_and_only_legal_ones_are_drawn(self, length, context):
@@ -132,6 +203,8 @@ class ReplayBesideDeque(RuleBasedStateMachine):
         assert statistics.appended_steps == self.appended
         assert statistics.evicted_steps == self.appended - statistics.steps
         assert statistics.segments == len(self.segments())
+        for table, shape in zip(self.tables, self.shapes, strict=True):
+            assert table.drawable == len(self.legal(*shape))
 
     def teardown(self):
         self.replay.close()
@@ -170,4 +243,4 @@ class ReplayBesideDeque(RuleBasedStateMachine):
 
 
 TestReplayBesideDeque = ReplayBesideDeque.TestCase
-TestReplayBesideDeque.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestReplayBesideDeque.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

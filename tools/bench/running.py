@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import trio
 
 from flow.errors import RunError
+from flow.launch import modules
 from flow.monitor import Monitor
 from flow.node_type import NodeType, load
 from flow.plan import make_plan
@@ -109,6 +110,7 @@ def go(
     *,
     steady: tuple[str, float] | None = None,
     memory: bool = False,
+    beside: Callable[[Supervisor], Awaitable[None]] | None = None,
 ) -> Ran:
     """Run to the end, in a run directory that is thrown away.
 
@@ -117,17 +119,13 @@ def go(
       until: counters or times at which to stop; none for a graph that ends by itself.
       steady: a counter, and how many seconds after it first moved to stop.
       memory: also look at what the workers hold.
+      beside: runs in the supervisor's loop.
 
     Raises:
       RunError: the run failed.
     """
     hosted = {worker: [(name, 0) for name in names] for worker, names in places.items()}
     plan = make_plan({n.name: n for n in nodes}, tuple(edges), hosted, seed=0)
-    types = {n.name: n.type.name for n in nodes}
-    modules: dict[tuple[str, ...], list[str]] = {}
-    for worker in plan.workers:
-        wanted = modules.setdefault(worker.needs, ["flow.worker", *worker.needs])
-        wanted.extend(types[n.name].split(":")[0] for n in worker.nodes)
     samples: list[Sample] = []
     held: dict[str, dict[str, float]] = {}
 
@@ -144,7 +142,8 @@ def go(
 
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         directory = RunDirectory.create(Path(folder), "bench")
-        supervisor = Supervisor(plan, directory, Monitor(directory), until or {}, modules, observe, Options())
+        supervisor = Supervisor(plan, directory, Monitor(directory), until or {}, modules(plan), observe, Options())
+        supervisor.beside = beside
         started = time.perf_counter()
         outcome = trio.run(supervisor.run)
         if outcome.how != "done":

@@ -15,8 +15,10 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import DataTable, Footer, Static
+from textual.worker import get_current_worker
 
-from flow.errors import FlowError
+from flow.errors import FlowError, RunError
+from flow.inspect import timeline as timelines
 from flow.inspect.figures import Overview
 from flow.inspect.live import value_of
 from flow.inspect.overview import Look
@@ -29,6 +31,7 @@ from flow.view.numbers import clean
 from flow.view.overview import NODE_HEADER, event_line, headline, node_cells
 
 REFRESH_S = 0.5
+TRACE_S = 10.0
 STYLES = {
     "node": "bold",
     "bottleneck": "bold yellow",
@@ -65,6 +68,7 @@ class Inspector(App[None]):
         Binding("e", "edit", "set"),
         Binding("r", "restart", "restart"),
         Binding("x", "stack", "stack"),
+        Binding("t", "trace", "trace"),
         Binding("c", "checkpoint", "checkpoint"),
         Binding("m", "metric", "next curve"),
         Binding("question_mark", "help", "help"),
@@ -76,6 +80,8 @@ class Inspector(App[None]):
         self.title = f"flow inspect {run.name}"
         self.inspected = run
         self.overview: Overview | None = None
+        self.lost: RunError | None = None
+        """Why the run can no longer be looked at: its directory is gone."""
         self._look = Look(run)
         self._curves = Curves(run)
         self._keys: list[tuple[str, int]] = []
@@ -103,7 +109,12 @@ class Inspector(App[None]):
         """Look at the run and show it."""
         if not self.query("#head"):  # the screen is being made, or is going
             return
-        self.overview = overview = self._look.now()
+        try:
+            self.overview = overview = self._look.now()
+        except RunError as error:
+            self.lost = error
+            self.exit()
+            return
         lines = headline(overview)
         head = Text("\n".join(lines))
         head.stylize("bold", 0, len(lines[0]))
@@ -199,6 +210,21 @@ class Inspector(App[None]):
             return f"checkpoint {session.ask_supervisor('checkpoint')['number']} is written"
 
         self.ask(checkpoint)
+
+    @work(thread=True, exclusive=True, group="trace")
+    def action_trace(self) -> None:
+        """Take a timeline of the whole run into its directory, for Perfetto."""
+        worker = get_current_worker()
+        self.app.call_from_thread(self.say, f"a trace is taken for {TRACE_S:g} s …")
+        try:
+            timeline = timelines.take(self.inspected, TRACE_S, over=lambda: worker.is_cancelled)
+            path = timelines.new_file(self.inspected)
+            timeline.write(path)
+        except (FlowError, OSError) as error:
+            self.call_from_thread(self.say, str(error))
+            return
+        if not worker.is_cancelled:
+            self.call_from_thread(self.say, f"{path}: open it at https://ui.perfetto.dev")
 
     def action_stack(self) -> None:
         chosen = self.chosen

@@ -143,7 +143,7 @@ class WatchedStreamMailbox(StreamMailbox):
     journal: Journal
     life: Life
 
-    def put(self, link: int, message: Message, size: int, taken: Taken) -> None:
+    def put(self, link: int, message: Message, size: int, taken: Taken, sequence: int = -1) -> None:
         journal = self.journal
         passage = journal.arrived(self.life, link, message)
         if passage is not None:
@@ -157,7 +157,7 @@ class WatchedStreamMailbox(StreamMailbox):
                     "over its bound", f"{record.plan.edge}: {waiting} wait, credit is {record.plan.credit}"
                 )
             taken = _Settling(journal, self.life, passage, self, taken, message)
-        super().put(link, message, size, taken)
+        super().put(link, message, size, taken, sequence)
 
 
 @dataclass(kw_only=True)

@@ -103,8 +103,8 @@ def test_positions_are_drawn_by_priority_and_weights_take_it_away_again(alpha, b
     games = [game(n, 4, outcome=(-1.0) ** n) for n in range(1, 5)]
     held = shelf(priority_exponent=alpha, importance_exponent=beta)
     path = tmp_path_factory.mktemp("games")
-    with GameStore(path, columns_of(games[0]), capacity_positions=99, capacity_bytes=1 << 20) as store:
-        store.add([(columns_in(played), held.weights_of(played)) for played in games])
+    with GameStore(path, columns_of(games[0]), capacity_positions=99, capacity_bytes=1 << 20, exponent=alpha) as store:
+        store.add([(columns_in(played), held.priorities_of(played)) for played in games])
         # |ν - z| from the definition.
         z = [played.rewards[-1] * (-1.0) ** (3 - np.arange(4)) for played in games]
         p = np.concatenate([np.abs(played.values - target) for played, target in zip(games, z, strict=True)])

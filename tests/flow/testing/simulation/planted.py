@@ -104,8 +104,8 @@ def mailbox_reorders(patch):
 
 
 def mailbox_does_not_wake_its_reader(patch):
-    def wrong(self, link, message, size, taken):
-        self.waiting.append((link, message, size, taken))
+    def wrong(self, link, message, size, taken, sequence=-1):
+        self.waiting.append((link, message, size, taken, sequence))
 
     patch.setattr(StreamMailbox, "put", wrong)
 

@@ -1,0 +1,133 @@
+"""A timeline of a real run: workers share a clock, each message's way is an arrow, and all of it can be opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from flow.inspect.session import Session
+from tests.flow.inspect.timelines import arrows, assert_sound, enclosing, slices
+from tests.runs.running import FLOW, ROOT, Home, graph_text
+from tests.runs.test_control import ended, killed, told
+
+pytestmark = pytest.mark.real_time
+
+# source ──► asker ──► slow ──► sink     in two workers; the server with the source, so that calls cross too
+#              ▲ server
+NODES = {
+    "source": {"run": "source"},
+    "asker": {"run": "asker"},
+    "server": {"run": "server"},
+    "slow": {"run": "doubler", "pause_ms": 2.0},
+    "sink": {"run": "sink"},
+}
+EDGES = {
+    "source.numbers": "asker.numbers",
+    "asker.twice": "server.requests",
+    "asker.doubled": "slow.numbers",
+    "slow.doubled": "sink.numbers",
+}
+
+
+def started(home: Home):
+    running = home.start(graph_text(NODES, EDGES, {"making": ["source", "server"]}))
+    running.until_arrived(5)
+    return running
+
+
+def test_a_trace_shows_each_messages_way_and_what_each_node_waited_for(home: Home):
+    running = started(home)
+    assert "records of 2 workers" in told(home, "trace", "--seconds", "1", "-o", str(home.path / "trace.json"))
+    ended(running)
+    trace = json.loads((home.path / "trace.json").read_text())
+    events = trace["traceEvents"]
+    assert trace["otherData"]["dropped"] == {"main": 0, "making": 0}
+    assert_sound(events)
+
+    names = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    assert {"source[0]", "asker[0]", "server[0]", "slow[0]", "sink[0]"} <= set(names.values())
+    time_of = {}
+    for event in slices(events):
+        key = names[event["pid"], event["tid"]], event["cat"]
+        time_of[key] = time_of.get(key, 0.0) + event["dur"] / 1e6
+    # The slow node is busy, whoever feeds it is blocked on credit, and whoever it feeds waits.
+    assert time_of["slow[0]", "handle"] > 0.7
+    assert time_of["asker[0]", "blocked"] > 0.5
+    assert time_of["source[0]", "blocked"] > 0.5
+    assert time_of["sink[0]", "take"] > 0.7
+
+    ways = {(begin["cat"], begin["name"]) for begin, _ in arrows(events)}
+    assert ways == {
+        ("message", "source.numbers->asker.numbers"),
+        ("message", "asker.doubled->slow.numbers"),
+        ("message", "slow.doubled->sink.numbers"),
+        ("question", "asker.twice->server.requests"),
+        ("answer", "asker.twice->server.requests"),
+    }
+    crossing = [(begin, end) for begin, end in arrows(events) if begin["pid"] != end["pid"]]
+    assert len(crossing) > 100
+    for begin, end in crossing:
+        # Both read one clock: an arrow between workers never goes back, and is no longer than a queue of 64 lasts.
+        assert 0 < end["ts"] - begin["ts"] < 1e6
+    sent = {(e["args"]["link"], e["args"]["sequence"]) for e in slices(events, "handle") if "link" in e["args"]}
+    assert len(sent) > 300, "the same message was handled twice"
+    batch = next(event for event in slices(events, "handle") if "rows" in event["args"])
+    assert batch["args"]["rows"] == 1
+    assert batch["args"]["batch ends"] == "all"
+    question = next(begin for begin, _ in arrows(events, "question"))
+    assert [each["name"] for each in enclosing(events, question)] == ["handle numbers", "ask twice"]
+
+
+def test_one_trace_is_taken_at_a_time_and_a_viewer_that_goes_ends_its_own(home: Home):
+    running = started(home)
+    with Session(running.run) as session:
+        session.connection("main").ask("trace_start")
+        refused = home.flow("trace", "--seconds", "1", "-o", str(home.path / "trace.json"))
+        assert refused.returncode == 1
+        assert "worker main is being traced already; wait until that trace is taken" in refused.stderr
+        # Nobody reads: what is written is bounded, and the run goes on.
+        running.until_arrived(len(running.received()) + 50)
+    few = json.loads(
+        told(home, "trace", "--seconds", "0.5", "--most", "50", "-o", str(home.path / "few.json"))
+        and (home.path / "few.json").read_text()
+    )
+    assert few["otherData"]["dropped"]["making"] > 0
+    assert sum(event["ph"] == "X" for event in few["traceEvents"]) <= 100
+    killed(running)
+    assert "is over; what it left can be read" in home.flow("trace").stderr
+
+
+def test_what_a_worker_wrote_before_it_died_or_the_user_left_is_kept(home: Home):
+    running = started(home)
+    tracing = subprocess.Popen(
+        [*FLOW, "trace", "--seconds", "30", "-o", str(home.path / "trace.json")],
+        cwd=ROOT,
+        env=home.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(3)
+    with Session(running.run) as session:
+        os.kill(session.connection("making").hello["pid"], signal.SIGKILL)
+    time.sleep(1)
+    tracing.send_signal(signal.SIGINT)
+    output, error = tracing.communicate(timeout=20)
+    assert tracing.returncode == 0, error
+    assert "records of 2 workers" in output
+    assert "worker making was not there to the end: making of " in error
+    events = json.loads((home.path / "trace.json").read_text())["traceEvents"]
+    assert_sound(events)
+    names = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    assert {"source[0]", "sink[0]"} <= {names[event["pid"], event["tid"]] for event in slices(events)}
+    ended(running)
+
+
+def test_bad_words_are_refused(home: Home):
+    assert "--seconds 0: expected more than 0 and at most 600" in home.flow("trace", "--seconds", "0").stderr
+    assert "there is no directory /nowhere" in home.flow("trace", "-o", "/nowhere/trace.json").stderr
