@@ -18,6 +18,7 @@ import trio
 
 from flow import checkpoints
 from flow.checkpoints import Checkpoint
+from flow.disk_space import watch_disk
 from flow.errors import CheckpointError, MissingError
 from flow.graph.model import Graph, place
 from flow.graph.write import write_graph
@@ -80,7 +81,7 @@ def run_graph(
                 reporter.put(progress)
 
             supervisor = Supervisor(plan, directory, monitor, graph.until, modules(plan), observe, options, checkpoint)
-            supervisor.beside = serve_supervisor
+            supervisor.beside = _beside
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)
             reporter.put(outcome.progress)
@@ -88,6 +89,12 @@ def run_graph(
         _close(graph, directory, outcome, "\n".join(note for note in notes if note))
         monitor.close()
     return outcome
+
+
+async def _beside(supervisor: Supervisor) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_supervisor, supervisor)
+        nursery.start_soon(watch_disk, supervisor)
 
 
 def modules(plan: Plan) -> dict[tuple[str, ...], list[str]]:
