@@ -14,6 +14,7 @@ EXCEPTIONS: dict[str, str] = {
     "nodes/learn/muzero.py:learner": "half of it documents the node's settings, which `flow nodes` prints",
     "nodes/replay/reanalyze.py:replay": "half of it documents the node's settings, which `flow nodes` prints",
     "nodes/replay/transitions.py:replay": "half of it documents the node's settings, which `flow nodes` prints",
+    "nodes/learn/q.py:learner": "half of it documents the node's settings, which `flow nodes` prints",
     "nodes/replay/games.py:replay": "half of it documents the node's settings, which `flow nodes` prints",
 }
 

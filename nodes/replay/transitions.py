@@ -47,7 +47,7 @@ PROMISES = Promises(
     seeded=True,
     excused={
         "C13": "what was inserted after its state was saved stays on disk, and is drawn too",
-        "C09": "it takes priorities while its samples wait to be read, or a learner that sends one would wait for itself",
+        "C09": "it takes priorities while its samples wait, or a learner that sends one would wait for itself",
     },
 )
 
