@@ -192,14 +192,14 @@ class GameStore:
             self._cache.drop(number)
         return True
 
-    def draw(self, rng: np.random.Generator, count: int) -> Drawn:
-        """Draw positions with replacement by priority.
+    def draw(self, rng: np.random.Generator, count: int, mix: Mix = _BY_PRIORITY) -> Drawn:
+        """Draw positions with replacement, by priority unless `mix` says otherwise.
 
         Raises:
           StorageError: nothing with a priority is stored.
         """
         with self._lock:
-            return self._priorities.draw(rng, count, _BY_PRIORITY)
+            return self._priorities.draw(rng, count, mix)
 
     def game(self, place: int) -> tuple[int, int, Game]:
         """The game that a place is of: its first place, which move the place is, and its columns (T, ...), read-only.

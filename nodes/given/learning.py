@@ -255,6 +255,30 @@ def games_replay() -> Given:
     return Given(settings, {"inserts": st.builds(played, st.integers(1, 4), _SEEDS), "priorities": priorities})
 
 
+def reanalysed_games() -> Given:
+    # Of nim, whose games can be told from where they begin: what is planned anew must have been played by its rules.
+    rules = game_named("nim")
+
+    def game(seed: int) -> PlayedGame:
+        rng = np.random.default_rng(seed)
+        position, seen, moves, paid = rules.start(rng), [], [], []
+        while not position.over:
+            seen.append(position.observation())
+            moves.append(int(rng.choice(np.flatnonzero(position.legal()))))
+            position = position.after(moves[-1])
+            paid.append(position.reward)
+        count = len(moves)
+        policies = np.full((count, rules.actions), 1 / rules.actions, np.float32)
+        values = rng.uniform(-1, 1, count).astype(np.float32)
+        rewards = np.array(paid, np.float32)
+        return PlayedGame(np.stack(seen), np.array(moves), rewards, values, policies, np.zeros(count, np.int64))
+
+    like = games_replay()
+    settings = {**like.settings, "game": "nim", "refreshes_a_game": 1.0}
+    messages = {**like.messages, "inserts": st.builds(game, _SEEDS)}
+    return Given(settings, messages, answers={"planner": plans})
+
+
 def plans(settings: Mapping[str, Any]) -> Any:
     """A planner that has visited every legal move as often."""
 

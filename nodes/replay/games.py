@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import trio
@@ -99,43 +99,112 @@ async def replay(
       capacity_gib: and in GiB as stored, whichever comes first.
       least_positions: positions that must be stored before the first sample.
     """
-    check(least=("least_positions", least_positions), capacity=("capacity_positions", capacity_positions))
+    settings = GameSettings(
+        batch,
+        unroll,
+        -discount if two_players else discount,
+        td_steps,
+        beyond,
+        priority_exponent,
+        importance_exponent,
+        samples_a_position,
+        slack,
+        capacity_positions,
+        capacity_gib,
+        least_positions,
+    )
+    await keep_games(inserts, priorities, samples, context, saved, settings)
+
+
+@dataclass(frozen=True)
+class GameSettings:
+    """What a replay of games is told; see `replay` for each. discount: d of `nodes.algo.muzero_targets`."""
+
+    batch: int
+    unroll: int
+    discount: float
+    td_steps: int
+    beyond: Beyond
+    priority_exponent: Live[float]
+    importance_exponent: Live[float]
+    samples_a_position: float
+    slack: int
+    capacity_positions: int
+    capacity_gib: float
+    least_positions: int
+
+
+class Beside(Protocol):
+    """What else is done with the games that are stored."""
+
+    def note_game(self) -> None:
+        """Another was stored."""
+        ...
+
+    async def run(self, store: GameStore, shelf: Shelf) -> None:
+        """Until it is cancelled."""
+        ...
+
+
+async def keep_games(
+    inserts: In[PlayedGame],
+    priorities: In[Priorities],
+    samples: Out[Samples],
+    context: Context,
+    saved: Saved,
+    settings: GameSettings,
+    beside: Beside | None = None,
+) -> None:
+    """Store games and send samples until no more games come; `beside` works on them meanwhile.
+
+    Raises:
+      SettingError: no sample could ever be sent.
+    """
+    least, capacity = settings.least_positions, settings.capacity_positions
+    check(least=("least_positions", least), capacity=("capacity_positions", capacity))
     counts = saved.keep("counts", Counts(begun=0))
     kept = saved.keep("priorities", KeptPriorities())
-    pace = Pace(counts, samples_a_position, batch, slack=slack, least=least_positions)
+    pace = Pace(counts, settings.samples_a_position, settings.batch, slack=settings.slack, least=least)
     first = await _first(inserts)
     if first is None:
         return
-    shelf = Shelf(
-        -discount if two_players else discount,
-        td_steps,
-        unroll,
-        beyond,
-        np.random.default_rng((context.seed, context.incarnation)),
-    )
-    path, size = Path(context.directory) / "games", int(capacity_gib * 2**30)
-    columns = columns_of(first)
-    opened = await compute(
-        lambda: GameStore(path, columns, capacity_positions=capacity_positions, capacity_bytes=size), thread="write"
-    )
-    with opened as store:
+    rng = np.random.default_rng((context.seed, context.incarnation))
+    shelf = Shelf(settings.discount, settings.td_steps, settings.unroll, settings.beyond, rng)
+    with await compute(
+        _opened, Path(context.directory) / "games", columns_of(first), settings, thread="write"
+    ) as store:
         kept.attach(store)
-        exponents = priority_exponent, importance_exponent
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_sample, store, shelf, pace, exponents, samples, batch, context)
+            nursery.start_soon(_sample, store, shelf, pace, settings, samples, context)
             nursery.start_soon(_listen, store, priorities, context)
             nursery.start_soon(_sync, store)
-            await _insert(store, shelf, pace, first, context)
+            if beside is not None:
+                nursery.start_soon(beside.run, store, shelf)
+            await _insert(store, shelf, pace, beside, first, context)
             async for played in inserts:
-                await _insert(store, shelf, pace, played, context)
+                await _insert(store, shelf, pace, beside, played, context)
             nursery.cancel_scope.cancel()
         await compute(store.sync, thread="write")
 
 
-async def _insert(store: GameStore, shelf: Shelf, pace: Pace, played: PlayedGame, context: Context) -> None:
+def _opened(path: Path, columns: list[Column], settings: GameSettings) -> GameStore:
+    return GameStore(
+        path,
+        columns,
+        capacity_positions=settings.capacity_positions,
+        capacity_bytes=int(settings.capacity_gib * 2**30),
+        exponent=settings.priority_exponent.value,
+    )
+
+
+async def _insert(
+    store: GameStore, shelf: Shelf, pace: Pace, beside: Beside | None, played: PlayedGame, context: Context
+) -> None:
     """Store a game, and wait until another may come."""
-    await compute(store.add, [(columns_in(played), shelf.priorities_of(played))], thread="write")
+    await compute(store.add, [(columns_in(played), shelf.priorities_of(played.rewards, played.values))], thread="write")
     pace.note_inserted(len(played.actions))
+    if beside is not None:
+        beside.note_game()
     statistics = store.statistics()
     context.metrics.gauge("stored_games", statistics.games)
     context.metrics.gauge("replay_fill", statistics.fill)
@@ -149,22 +218,16 @@ async def _first(inserts: In[PlayedGame]) -> PlayedGame | None:
 
 
 async def _sample(
-    store: GameStore,
-    shelf: Shelf,
-    pace: Pace,
-    exponents: tuple[Live[float], Live[float]],
-    samples: Out[Samples],
-    batch: int,
-    context: Context,
+    store: GameStore, shelf: Shelf, pace: Pace, settings: GameSettings, samples: Out[Samples], context: Context
 ) -> None:
-    alpha, beta = exponents
     while True:
         await pace.wait_to_sample()
-        store.exponent = alpha.value
-        sample = await compute(shelf.sample, store, batch, beta.value, thread="read")
+        store.exponent = settings.priority_exponent.value
+        beta = settings.importance_exponent.value
+        sample = await compute(shelf.sample, store, settings.batch, beta, thread="read")
         await samples.send(sample)
         pace.note_sampled()
-        context.metrics.count("sampled_positions", batch)
+        context.metrics.count("sampled_positions", settings.batch)
 
 
 async def _listen(store: GameStore, priorities: In[Priorities], context: Context) -> None:
@@ -189,12 +252,12 @@ class Shelf:
     beyond: Beyond
     rng: np.random.Generator
     # The targets of games drawn before: working them out takes longer than all else of a draw.
-    records: dict[int, Record] = field(default_factory=dict)
+    records: dict[tuple[int, int], Record] = field(default_factory=dict)
 
-    def priorities_of(self, played: PlayedGame) -> Array:
-        """Of each position of a new game, from what the search said there and what came of it."""
-        targets = n_step_values(played.rewards, played.values, self.discount, self._steps(len(played.actions)))
-        return np.abs(played.values - targets) + LEAST_PRIORITY
+    def priorities_of(self, rewards: Array, values: Array) -> Array:
+        """Of each position of a game, (T,), from what the search said there and what came of it."""
+        targets = n_step_values(rewards, values, self.discount, self._steps(len(rewards)))
+        return np.abs(values - targets) + LEAST_PRIORITY
 
     def sample(self, store: GameStore, batch: int, importance_exponent: float) -> Samples:
         """Draw a batch of stretches; what was evicted in between is drawn again."""
@@ -227,7 +290,9 @@ class Shelf:
         )
 
     def _record(self, first_place: int, game: Game) -> Record:
-        known = self.records.get(first_place)
+        # A game that was planned anew (`nodes.replay.reanalyze`) has later versions of the weights in it.
+        key = (first_place, int(game["versions"][0]))
+        known = self.records.get(key)
         if known is None:
             known = record(
                 game["actions"],
@@ -241,7 +306,7 @@ class Shelf:
             )
             while len(self.records) >= RECORDS_MAX:
                 del self.records[next(iter(self.records))]
-            self.records[first_place] = known
+            self.records[key] = known
         return known
 
     def _steps(self, moves: int) -> int:

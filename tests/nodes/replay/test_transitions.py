@@ -121,9 +121,7 @@ async def test_lightzero_490_an_error_that_is_said_of_a_window_makes_that_window
         (0.5, Priorities(np.array([2, 10_000]), np.array([1e4, 5.0], np.float32))),
         (0.5, Priorities(known, np.zeros(30, np.float32))),
     ]
-    said = await replayed(
-        tmp_path, inserts, how="prioritised", alpha=1.0, beta=1.0, priorities=errors, ratio=200.0
-    )
+    said = await replayed(tmp_path, inserts, how="prioritised", alpha=1.0, beta=1.0, priorities=errors, ratio=200.0)
     seen = np.concatenate([sample.rewards[:, 0] for sample in said.samples])
     weights = np.concatenate([sample.weights for sample in said.samples])
     # Nothing was said of step 31, which had no successor yet: it has the priority that new steps had.
