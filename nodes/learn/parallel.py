@@ -14,6 +14,7 @@ and begin by taking over what replica 0 has, so that no two differ.
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -188,8 +189,8 @@ class Group:
             return act()
         except RuntimeError as error:  # gloo and NCCL have no type of their own for a peer that is gone
             raise PeerRestarted(
-                f"a replica of this learner ended or was restarted: {str(error).splitlines()[0][:200]}; all of them go "
-                "on from their last checkpoint"
+                f"a replica of this learner ended or was restarted ({_brief(error)}); all of them go on from their "
+                "last checkpoint"
             ) from error
 
 
@@ -223,3 +224,8 @@ class Shared(Generic[M]):
         if self._group is None or self._group.over:
             raise StopAsyncIteration
         return None
+
+
+def _brief(error: RuntimeError) -> str:
+    """What gloo or NCCL says, without the line of its source and its guesses."""
+    return re.sub(r"^\[.*?\] ", "", str(error).splitlines()[0]).split(". ")[0][:100]
