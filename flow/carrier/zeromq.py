@@ -163,7 +163,8 @@ class Hub:
     def _refuse(self, refused: Envelope) -> None:
         """Let nobody wait for a message that is not what its link carries: it counts as dropped, or as failed."""
         received, sent = self.received.get(refused.link), self.sent.get(refused.link)
-        if received is not None and received.epoch < 0:
+        # Only what its peer may be is believed: any other epoch, once taken, would make all that the peer says stale.
+        if received is not None and received.epoch < 0 and received.peer.epoch in (-1, refused.epoch):
             received.epoch = refused.epoch
         if received is not None and refused.kind in (Kind.DATA, Kind.QUESTION) and refused.epoch == received.epoch:
             if isinstance(received.mailbox, QuestionMailbox):
