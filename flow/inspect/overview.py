@@ -148,6 +148,8 @@ def _node(view: PageView, owned: bool, now: float, errors: dict[str, str]) -> No
         if match is not None and not match["what"]:
             rates[match["end"]] += grew / seconds
     handling, answers, batches = (_merged(view, end) for end in (".handling_us", ".answer_us", ".batch_rows"))
+    most = float(max((bounds(at)[0] for at, count in enumerate(batches) if count > 0.01), default=0)) or None
+    half = quantile(batches, 0.5)
     alive = view.state in ALIVE
     stuck = now - view.beaten if owned and alive and view.beaten and now - view.beaten > HUNG_S else 0.0
     state = view.state
@@ -172,8 +174,8 @@ def _node(view: PageView, owned: bool, now: float, errors: dict[str, str]) -> No
         handling_p99_ms=_thousandth(quantile(handling, 0.99)),
         answer_p50_ms=_thousandth(quantile(answers, 0.5)),
         answer_p99_ms=_thousandth(quantile(answers, 0.99)),
-        batch_p50=quantile(batches, 0.5),
-        batch_max=float(max((bounds(at)[0] for at, count in enumerate(batches) if count > 0.01), default=0)) or None,
+        batch_p50=half if half is None or most is None else min(half, most),
+        batch_max=most,
         memory=int(view.gauges.get("_memory_bytes", 0)),
         device_memory=int(view.gauges.get("_device_bytes", 0)),
         last_error=view.text if view.state == "failed" else errors.get(f"{view.node}-{view.replica}", ""),
