@@ -63,6 +63,7 @@ def run_graph(
             profile=graph.profile,
             show=list(graph.report.show),
             curve=graph.report.curve,
+            **({"title": graph.title} if graph.title else {}),
         )
         show = list(graph.report.show) or None
         monitor = Monitor(directory, show, graph.report.curve, graph.until, started=about["started"])
