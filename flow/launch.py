@@ -22,6 +22,7 @@ from flow.errors import CheckpointError, MissingError
 from flow.graph.model import Graph, place
 from flow.graph.write import write_graph
 from flow.inspect.supervisor_control import serve_supervisor
+from flow.liveness import shown_after_s
 from flow.missing import MissingMetrics
 from flow.monitor import Monitor
 from flow.plan import Plan, make_plan
@@ -56,6 +57,7 @@ def run_graph(
         directory.remove_sockets()  # of a supervisor that was killed; workers refuse a path that exists
         checkpoint = _checkpoint(graph, directory) if resumed else None
         plan = make_plan(dict(graph.nodes), graph.edges, place(graph), seed=seed)
+        options = options or Options()
         about = directory.begin(
             write_graph(graph),
             seed=seed,
@@ -63,6 +65,7 @@ def run_graph(
             profile=graph.profile,
             show=list(graph.report.show),
             curve=graph.report.curve,
+            shown_s=shown_after_s(options.stall_s),
             **({"title": graph.title} if graph.title else {}),
         )
         show = list(graph.report.show) or None
@@ -77,9 +80,7 @@ def run_graph(
                     supervisor.log.warning("", text)
                 reporter.put(progress)
 
-            supervisor = Supervisor(
-                plan, directory, monitor, graph.until, modules(plan), observe, options or Options(), checkpoint
-            )
+            supervisor = Supervisor(plan, directory, monitor, graph.until, modules(plan), observe, options, checkpoint)
             supervisor.beside = serve_supervisor
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)

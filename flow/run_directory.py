@@ -163,6 +163,9 @@ class RunDirectory:
           seed: the run's seed.
           until: counters and the totals at which the run is done.
           more: anything else that JSON can hold: `profile`, `show`, `curve`.
+
+        Raises:
+          RunError: it can't be written; what was there before is untouched.
         """
         about = self.about()
         for key in ("ended", "outcome", "cause"):
@@ -178,9 +181,14 @@ class RunDirectory:
             "started": now,
             "starts": [*about.get("starts", []), now],
         }
-        register(self.path)  # again: the run started last is the one that commands mean without a name
-        _write(self.graph_file, graph)
-        self._write_about(about)
+        try:
+            register(self.path)  # again: the run started last is the one that commands mean without a name
+            for unfinished in self.path.glob(".*.[0-9]*"):  # of an owner that was killed while it wrote
+                unfinished.unlink(missing_ok=True)
+            _write(self.graph_file, graph)
+            self._write_about(about)
+        except OSError as error:
+            raise self._unwritable(error) from error
         return about
 
     def finish(self, outcome: str, cause: str = "") -> None:
@@ -191,9 +199,12 @@ class RunDirectory:
         """Become the run's owner, until the result is released or this process is gone.
 
         Raises:
-          RunError: the run is alive in another process.
+          RunError: the run is alive in another process, or its directory can't be written to.
         """
-        ownership = run_lock.take(self.lock_file)
+        try:
+            ownership = run_lock.take(self.lock_file)
+        except OSError as error:
+            raise self._unwritable(error) from error
         if ownership is not None:
             return ownership
         pid = self.owner()
@@ -205,6 +216,12 @@ class RunDirectory:
     def owner(self) -> int | None:
         """Pid of the process that owns the run now; None when there is none, also after a SIGKILL."""
         return run_lock.holder(self.lock_file)
+
+    def _unwritable(self, error: OSError) -> RunError:
+        return RunError(
+            f"{self.path}: can't be written to: {error.strerror}; what is there is untouched: free some space or "
+            f"mend its permissions, then `flow run --resume {self.name}`"
+        )
 
     def _write_about(self, about: dict[str, Any]) -> None:
         _write(self.about_file, json.dumps(about, indent=1, default=str) + "\n")
@@ -253,8 +270,12 @@ def _private(folder: Path) -> None:
 def _write(path: Path, text: str) -> None:
     """Replace a file as a whole: a reader sees the old text or the new."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)  # on a full disk it would be in the way
+        raise
 
 
 def find_runs() -> list[RunDirectory]:

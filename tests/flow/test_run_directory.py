@@ -1,5 +1,6 @@
 """A run directory: made private, found by name, owned by one living process."""
 
+import errno
 import json
 import os
 import signal
@@ -200,3 +201,25 @@ def test_about_is_json_that_others_can_read(tmp_path):
     run = RunDirectory.create(tmp_path, "x")
     run.begin("", seed=1, show=["frames"], odd=tmp_path)
     assert json.loads(run.about_file.read_text())["show"] == ["frames"]
+
+
+def test_what_a_killed_owner_left_half_written_is_removed_by_the_next(tmp_path):
+    run = RunDirectory.create(tmp_path, "x")
+    (run.path / ".graph.toml.4711").write_text("half of it")
+    run.begin("[nodes]\n", seed=7)
+    assert not list(run.path.glob(".*"))
+
+
+def test_a_run_that_cannot_be_written_says_so_and_leaves_nothing_unfinished(tmp_path, monkeypatch):
+    run = RunDirectory.create(tmp_path, "x")
+    run.begin("before", seed=7)
+
+    def full(path, text, **_):
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(type(tmp_path), "write_text", full)
+    with pytest.raises(RunError, match=rf"can't be written to: No space left.*flow run --resume {run.name}"):
+        run.begin("after", seed=7)
+    assert not list(run.path.glob(".*"))
+    assert run.graph_file.read_text() == "before"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import sys
+import time
 
 import pytest
 
+from flow.logs import last_events
 from tests.runs.running import Home, Running, line_graph
 
 pytestmark = pytest.mark.real_time
@@ -100,3 +104,51 @@ def test_a_node_that_hangs_is_killed_and_the_log_names_the_line(home: Home, monk
     edge = running.ledger()["source.numbers->step0.numbers"]
     assert 0 < edge.under_way <= edge.unsettled, running.ledger()
     assert json.dumps(said).count("time.sleep") == 0  # it names the line of the node, not of what it called
+
+
+def test_a_computation_that_never_ends_is_shown_with_its_line_and_nothing_is_killed_for_it(home: Home):
+    text = line_graph({"run": "doubler", "hold_s": 60.0}).replace(
+        "tests.runs.nodes_for_runs:doubler", "tests.runs.live_nodes:scaler"
+    )
+    running = home.start(text.replace("step0.doubled", "step0.scaled"), "--stall", "3")
+    running.until(lambda: running.counter("made") > 0, "numbers")
+    began = time.monotonic()
+    (said, *_) = running.until(
+        lambda: [event for event in last_events(running.run.logs, most=50) if "has gone on" in event.text],
+        "the warning",
+    )
+    # Its deadline is a third of --stall, 1 s; that it is told takes less than 2 s more.
+    assert time.monotonic() - began < 1 + 2
+    assert said.node == "step0-0"
+    assert "thread compute uses 0% of a core at File" in said.text
+    assert "live_nodes.py" in said.text
+    assert "in _hold: time.sleep(seconds)" in said.text
+    overview = json.loads(home.flow("top", "--once", "--json").stdout)
+    (node,) = [each for each in overview["nodes"] if each["node"] == "step0"]
+    assert node["state"] == "computing"
+    assert node["stuck_s"] > 1
+    assert "in _hold: time.sleep(seconds)" in node["last_error"]
+    assert overview["bottleneck"].startswith("step0 is at one computation for ")
+    time.sleep(3)  # longer than a loop may hang
+    assert not [event for event in last_events(running.run.logs, most=50) if "killed" in event.text]
+    os.killpg(running.process.pid, signal.SIGKILL)
+    running.wait()
+    running.until(lambda: not home.processes(), "the workers to go")
+
+
+def test_a_loop_that_hangs_is_shown_with_its_line_before_it_is_killed(home: Home):
+    text = line_graph(trouble(fault="hang", at=20, starts=1), workers={"ends": ["source", "sink"]})
+    running = home.start(text, "--stall", "6")
+    running.until(lambda: running.counter("made") >= 20, "numbers")
+    began = time.monotonic()
+    (said,) = running.until(lambda: [each for each in running.events() if "hung for" in each["text"]], "the warning")
+    assert time.monotonic() - began < 2 + 2
+    assert "in _fail" in said["text"]
+    assert "killed" not in said["text"]
+    overview = json.loads(home.flow("top", "--once", "--json").stdout)
+    (node,) = [each for each in overview["nodes"] if each["node"] == "step0"]
+    assert (node["state"], "in _fail" in node["last_error"]) == ("hung", True)
+    assert "step0 hangs for" in overview["bottleneck"]
+    running.until(lambda: [each for each in running.events() if "; killed" in each["text"]], "the kill")
+    running.process.send_signal(signal.SIGINT)
+    assert running.wait() == 0
