@@ -67,6 +67,7 @@ def run_graph(
             show=list(graph.report.show),
             curve=graph.report.curve,
             shown_s=shown_after_s(options.stall_s),
+            **({"title": graph.title} if graph.title else {}),
         )
         show = list(graph.report.show) or None
         monitor = Monitor(directory, show, graph.report.curve, graph.until, started=about["started"])

@@ -167,12 +167,15 @@ class NodeType(Generic[F]):
             hints = typing.get_type_hints(self.function, include_extras=True)
         except NameError as error:
             raise NodeTypeError(
-                f"{self.name}: {error}; import the name at the top of the module, outside `if TYPE_CHECKING`"
+                f"{self.name}: {error}; {node_files.import_hint(error, self.function.__module__)}"
             ) from error
         docs = parameter_docs(self.function)
         for name, parameter in inspect.signature(self.function).parameters.items():
             if name not in hints:
-                raise NodeTypeError(f"{self.name}, parameter '{name}': has no type; annotate it, as in {name}: In[M]")
+                is_setting = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+                port = "" if is_setting else f"a port is written {name}: In[M], and a setting stands behind `*`: "
+                how = f"{port}{name}: int" if port else f"write {name}: int, or what else it is"
+                raise NodeTypeError(f"{self.name}, parameter '{name}': has no type; {how}")
             hint, doc = hints[name], docs.get(name, "")
             if hint is Context:
                 self.context_parameter = name

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections import Counter
+from pathlib import Path
 
+from flow import node_files
 from flow.errors import GraphError, SettingError
 from flow.graph.compose import Reading
 from flow.graph.edges import check_modes
@@ -30,9 +32,13 @@ def check_graph(graph: Graph, reading: Reading, problems: Problems, *, packages:
         _check_fit(graph, tie, reading)
     _check_writers(graph, reading)
     # Where an edge is wrong, the ports that it was to tie would be told once more.
+    mends: set[str] = set()
     for untied in [each for each in reading.untied if "edges" not in each.problems.wrong_tables]:
-        text = f"this port, {untied.port}, has no edge; {_mend_untied(graph, untied)}"
-        untied.problems.add("edges", untied.text, text)
+        mend = _mend_untied(graph, untied)
+        if mend.startswith("add ") and mend in mends:
+            continue  # the other end of the edge that is missing was told
+        mends.add(mend)
+        untied.problems.add("edges", untied.text, f"this port, {untied.port}, has no edge; {mend}")
     _check_cycles(graph, reading)
     _check_room(graph, reading)
     _check_settings(graph, reading)
@@ -141,7 +147,10 @@ def _mend(
                     mends.append(_setting(b.name, sent - b.size, reading.homes[there.name], tie.home))
                 if mends:
                     return "set " + ", or ".join(mends)
-    return "put a node between them that turns the one into the other"
+    own = [graph.nodes[end.node].type.name for end, _ in (sender, receiver)]
+    files = [name for name in dict.fromkeys(own) if node_files.is_file(name.rpartition(":")[0])]
+    change = f", or change what {Path(files[-1]).name} declares" if files else ""
+    return f"put a node between them that turns the one into the other{change}"
 
 
 def _setting(name: str, value: int, node: Home, edge: Home) -> str:
