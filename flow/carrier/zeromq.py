@@ -96,8 +96,9 @@ class Hub:
             shared.Intake(self.peers.__contains__, self._receive, self._malformed) if self.through_memory else None
         )
         self._publications = Publications()
-        own = self.keys
-        self.gate = own and Gate(self.sockets, self.epoch, own, self._receive, self._malformed, self.log)
+        self.gate: Gate | None = None
+        if self.keys is not None:
+            self.gate = Gate(self.sockets, self.epoch, self.keys, self._receive, self._malformed, self.log)
         self._inbox = make_inbox(self.sockets)
 
     def bind(self, path: Path) -> None:

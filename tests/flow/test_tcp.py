@@ -223,6 +223,14 @@ def hosts():
         ip("ip", "netns", "del", name)
 
 
+def make_worse(host: str) -> None:
+    """Let what the host sends come late, and some of it not at all."""
+    netem = ["tc", "-n", host, "qdisc", "add", "dev", "v0", "root", "netem", "delay", "20ms", "5ms", "loss", "3%"]
+    made = subprocess.run(netem, capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"this kernel has no netem: {made.stderr.strip()}")
+
+
 @contextlib.contextmanager
 def within(host: str):
     """What is opened here, and threads that are started here, belong to the namespace."""
@@ -239,6 +247,8 @@ def within(host: str):
 @pytest.mark.parametrize("trouble", ["none", "delay_and_loss", "cut", "one_way"])
 async def test_two_hosts_hear_each_other_whatever_the_network_does(hosts, trouble):
     one, two = hosts
+    if trouble == "delay_and_loss":
+        make_worse(one)
     count = 300
     with trio.fail_after(60):
         places = {"a": (one, "10.77.0.1"), "b": (two, "10.77.0.2")}
@@ -246,31 +256,14 @@ async def test_two_hosts_hear_each_other_whatever_the_network_does(hosts, troubl
 
             async def nemesis():
                 await trio.sleep(0.2)
-                if trouble == "delay_and_loss":
-                    ip(
-                        "tc",
-                        "-n",
-                        one,
-                        "qdisc",
-                        "add",
-                        "dev",
-                        "v0",
-                        "root",
-                        "netem",
-                        "delay",
-                        "20ms",
-                        "5ms",
-                        "loss",
-                        "3%",
-                    )
-                elif trouble == "cut":
+                if trouble == "cut":
                     ip("ip", "-n", two, "link", "set", "v0", "down")
                     await trio.sleep(7)  # longer than heartbeats wait
                     ip("ip", "-n", two, "link", "set", "v0", "up")
                 elif trouble == "one_way":
-                    ip("tc", "-n", two, "qdisc", "add", "dev", "v0", "root", "netem", "loss", "100%")
+                    ip("ip", "-n", two, "route", "add", "blackhole", "10.77.0.1")
                     await trio.sleep(7)
-                    ip("tc", "-n", two, "qdisc", "del", "dev", "v0", "root")
+                    ip("ip", "-n", two, "route", "del", "blackhole", "10.77.0.1")
 
             async def send():
                 for number in range(count):
