@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flow.computing import compute as compute
+    from flow.computing import sleep_until as sleep_until
     from flow.context import Context as Context
     from flow.context import Live as Live
     from flow.graph.build import Graph as Graph
@@ -50,6 +51,7 @@ _PLACES = {
     "Tensor": "flow.message",
     "compute": "flow.computing",
     "node": "flow.node_type",
+    "sleep_until": "flow.computing",
 }
 __all__ = sorted(_PLACES)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flow import disk
+from flow import disk, saved
 from flow.errors import CheckpointError
 
 KEEP = 2
@@ -105,16 +105,49 @@ def newest(checkpoints: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def _open(directory: Path) -> Checkpoint:
     try:
-        manifest = json.loads((directory / MANIFEST).read_text())
-        if manifest.pop("self") != _digest(manifest):
-            raise CheckpointError(f"{directory / MANIFEST}: damaged, its hash is not its own; not used")
-        for name, expected in manifest["files"].items():
-            found = _hash(directory / name)
-            if found != expected:
-                raise CheckpointError(f"{directory / name}: damaged, its hash is not the manifest's; not used")
+        manifest = _manifest(directory)
+        for name in manifest["files"]:
+            _require_whole(directory, name, manifest)
         return Checkpoint(manifest["number"], directory, manifest["nodes"], manifest["counters"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{directory}: incomplete or damaged ({error}); not used") from error
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((directory / MANIFEST).read_text())
+    if manifest.pop("self") != _digest(manifest):
+        raise CheckpointError(f"{directory / MANIFEST}: damaged, its hash is not its own; not used")
+    return manifest
+
+
+def _require_whole(directory: Path, name: str, manifest: dict[str, Any]) -> None:
+    if _hash(directory / name) != manifest["files"][name]:
+        raise CheckpointError(f"{directory / name}: damaged, its hash is not the manifest's; not used")
+
+
+def read_state(directory: Path, node: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """The state of a node in a checkpoint, or in the one before where that state is damaged.
+
+    Returns:
+      The state, None if the node keeps none, and what is wrong with those that were not used.
+
+    Raises:
+      CheckpointError: it is whole in none of them.
+    """
+    older = [path for path in directory.parent.glob("[0-9]*[0-9]") if path.name < directory.name]
+    problems: list[str] = []
+    for place in (directory, *sorted(older, reverse=True)):
+        try:
+            manifest = _manifest(place)
+            files = [f"{node}.msgpack", f"{node}.safetensors"]
+            if files[0] not in manifest["files"]:
+                return None, problems
+            for name in files:
+                _require_whole(place, name, manifest)
+            return saved.read(place, node), problems
+        except (CheckpointError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            problems.append(str(error))
+    raise CheckpointError("\n".join(problems))
 
 
 def require_same_graph(checkpoint: Checkpoint, nodes: dict[str, str]) -> None:

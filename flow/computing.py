@@ -139,6 +139,16 @@ class WorkThreads:
             # In the step in which the caller goes on, so that nobody takes the node to be at rest in between.
             self._count(-1)
 
+    async def sleep_until(self, moment: float) -> None:
+        """Sleep; the node is told to wait meanwhile, not to be busy."""
+        if self._occupancy is not None:
+            self._occupancy.wait("starved", 1)
+        try:
+            await trio.sleep_until(moment)
+        finally:
+            if self._occupancy is not None:
+                self._occupancy.wait("starved", -1)
+
     def computing(self) -> list[Computing]:
         """What its threads compute now."""
         return [each for worker in self._threads.values() if (each := worker.computing()) is not None]
@@ -174,3 +184,12 @@ async def compute(function: Callable[..., R], *arguments: Any, thread: str = "co
     if threads is None:  # a node called from a test without a runtime
         return await trio.to_thread.run_sync(function, *arguments)
     return await threads.run(thread, function, *arguments)
+
+
+async def sleep_until(moment: float) -> None:
+    """Sleep until a moment of `trio.current_time()`, as `trio.sleep_until`, and be told to wait, not to be busy."""
+    threads = current_threads.get()
+    if threads is None:  # a node called from a test without a runtime
+        await trio.sleep_until(moment)
+    else:
+        await threads.sleep_until(moment)

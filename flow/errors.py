@@ -5,6 +5,7 @@
     ├── NodeTypeError          a node function's signature is not a valid declaration
     ├── SettingError           a setting has a value its node cannot work with
     ├── MessageError           a message does not conform to its type, found where it was made
+    ├── ForgottenAwaitError    a node called something that has to be awaited, and did not
     ├── WireError              bytes from another process are not a valid message; the receiver drops them
     ├── PeerRestarted          the server of a call was restarted before it answered
     ├── MissingError           a file, a ROM or an optional package is not there
@@ -43,6 +44,10 @@ class SettingError(FlowError):
 
 class MessageError(FlowError):
     """A message does not conform to its type; raised where it was made or where it entered a node."""
+
+
+class ForgottenAwaitError(FlowError):
+    """A node called something that has to be awaited, such as `Out.send`, without `await`."""
 
 
 class WireError(FlowError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from flow import saved as saved_state
 from flow.assembly import Assembly
 from flow.computing import WorkThreads, current_threads
 from flow.context import Context, Level, Live
-from flow.errors import CheckpointError, DiskFullError, MissingError, SettingError
+from flow.errors import CheckpointError, DiskFullError, ForgottenAwaitError, MissingError, SettingError
+from flow.forgotten import no_forgotten_await
 from flow.inspect.live import read_live
 from flow.inspect.watch import NodeWatch
 from flow.logs import EventLog
@@ -28,8 +30,8 @@ from flow.stats import Counter, Gauge, Page, Series, State
 
 # A node that takes no stream and serves no call: it makes what others process, so draining a run begins with it.
 _CONSUMING = ("In", "Serve")
-# Errors that the same settings, files and disk would give again.
-_FOR_GOOD = (SettingError, MissingError, CheckpointError, DiskFullError)
+# Errors that the same node, settings, files and disk would give again.
+_FOR_GOOD = (SettingError, MissingError, CheckpointError, DiskFullError, ForgottenAwaitError)
 
 
 class PageMetrics:
@@ -240,12 +242,12 @@ class Host:
         self.page.set_state("paused" if self.watch.paused else "running")
         self.page.set_text("")
         try:
-            with self.scope:
+            with no_forgotten_await(self.scope), self.scope:
                 await self.type.function(*ports.values(), **self._keywords())
         except Exception as error:
             self._again.clear()
             first = first_cause(error)
-            self.cause = f"{type(first).__name__}: {first}"
+            self.cause = f"{type(first).__name__}: {first}{self._where(first)}"
             self.failed_for_good = isinstance(first, _FOR_GOOD)
             self.failed = True
             error.add_note(f"in node {self.plan.name}, replica {self.plan.replica}, start {incarnation}")
@@ -264,6 +266,15 @@ class Host:
             self.running = False
             threads.stop()
             occupancy.stop()
+
+    def _where(self, error: BaseException) -> str:
+        """Where in the node's own file an error came up, else where it did at all; "" where its text says enough."""
+        if isinstance(error, _FOR_GOOD):
+            return ""
+        frames = traceback.extract_tb(error.__traceback__)
+        file = inspect.unwrap(self.type.function).__code__.co_filename
+        own = [frame for frame in frames if frame.filename == file] or frames
+        return f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
 
     def abandon(self, state: State = "failed") -> None:
         """The node will not be started again here: its receivers are told that no more comes.

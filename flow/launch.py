@@ -22,6 +22,8 @@ from flow.errors import CheckpointError, MissingError
 from flow.graph.model import Graph, place
 from flow.graph.write import write_graph
 from flow.inspect.supervisor_control import serve_supervisor
+from flow.liveness import shown_after_s
+from flow.missing import MissingMetrics
 from flow.monitor import Monitor
 from flow.plan import Plan, make_plan
 from flow.progress import Progress
@@ -55,6 +57,7 @@ def run_graph(
         directory.remove_sockets()  # of a supervisor that was killed; workers refuse a path that exists
         checkpoint = _checkpoint(graph, directory) if resumed else None
         plan = make_plan(dict(graph.nodes), graph.edges, place(graph), seed=seed)
+        options = options or Options()
         about = directory.begin(
             write_graph(graph),
             seed=seed,
@@ -62,20 +65,27 @@ def run_graph(
             profile=graph.profile,
             show=list(graph.report.show),
             curve=graph.report.curve,
+            shown_s=shown_after_s(options.stall_s),
         )
         show = list(graph.report.show) or None
         monitor = Monitor(directory, show, graph.report.curve, graph.until, started=about["started"])
         if resumed:
             monitor.restore(*read_curves(directory.metrics))
         with make_view(graph.title, directory.name) as view, Reporter(view, directory) as reporter:
-            supervisor = Supervisor(
-                plan, directory, monitor, graph.until, modules(plan), reporter.put, options or Options(), checkpoint
-            )
+            missing = MissingMetrics(graph.until, graph.report.show, graph.report.curve)
+
+            def observe(progress: Progress) -> None:
+                for text in missing.early(progress):
+                    supervisor.log.warning("", text)
+                reporter.put(progress)
+
+            supervisor = Supervisor(plan, directory, monitor, graph.until, modules(plan), observe, options, checkpoint)
             supervisor.beside = serve_supervisor
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)
             reporter.put(outcome.progress)
-        _close(graph, directory, outcome, reporter.note)
+        notes = [reporter.note, *missing.late(outcome.progress, outcome.how)]
+        _close(graph, directory, outcome, "\n".join(note for note in notes if note))
         monitor.close()
     return outcome
 

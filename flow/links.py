@@ -19,6 +19,9 @@ from flow.errors import PeerRestarted
 from flow.message import Message
 from flow.tally import Tally
 
+DEATHS_MAX = 3
+"""At so many deaths of its server in a row a question is taken for their cause, as Dask's scheduler does."""
+
 
 class StreamRoute(Protocol):
     """A carrier's way from a stream's link to its mailbox. No call waits: credit bounds what is under way."""
@@ -95,6 +98,7 @@ class Pending:
     question: Message
     answer: Message | None = None
     over: bool = False
+    deaths: int = 0  # of its server, since it was first asked
     _caller: trio.lowlevel.Task | None = None
 
     def end(self, answer: Message | None) -> None:
@@ -153,6 +157,11 @@ class CallLink:
                 self.pending.pop(request, None)
                 self._place.unpark()
                 self.tally.answered.add()
+        if pending.answer is None and pending.deaths >= DEATHS_MAX:
+            raise PeerRestarted(
+                f"its server died {DEATHS_MAX} times in a row with this {type(question).__name__} under way: "
+                "it may be what the server dies of, and is not asked again"
+            )
         if pending.answer is None:
             raise PeerRestarted(
                 f"the server ended or was restarted before it answered a {type(question).__name__}; if asking twice "
@@ -172,7 +181,8 @@ class CallLink:
         pending = self.pending.get(request)
         if pending is None or pending.over:
             return
-        if pending.question.repeatable and not for_good:
+        pending.deaths += 1
+        if pending.question.repeatable and not for_good and pending.deaths < DEATHS_MAX:
             self.tally.add(0)
             self.route.question(request, pending.question)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from flow.stats import PageReader
 
@@ -31,6 +32,48 @@ class Liveness:
             if view.beat != beat:
                 self._seen[path.stem] = (view.beat, now)
         return {key: now - when for key, (_, when) in self._seen.items()}
+
+
+def shown_after_s(stall_s: float) -> float:
+    """When a loop that does not turn, or a computation that goes on and on, is told of: long before it is killed."""
+    return max(stall_s / 3, 1.0)
+
+
+Due = Literal["", "ask", "tell", "kill"]
+ANSWER_S = 0.5
+"""How long a worker may take to write its stack."""
+
+
+class Hangs:
+    """Decides what is to be done about workers whose loops do not turn. No clock of its own.
+
+    One that has not turned for `shown_s` is asked for its stack, and told of; for `killed_s`, asked again, and killed.
+    """
+
+    def __init__(self, killed_s: float) -> None:
+        self.shown_s, self._killed_s = shown_after_s(killed_s), killed_s
+        self._asked_at: dict[str, float] = {}
+        self._told: set[str] = set()
+
+    def due(self, worker: str, stalled_s: float, now: float) -> Due:
+        """What to do now. stalled_s: how long its loop has not turned."""
+        if stalled_s < self.shown_s:
+            self._asked_at.pop(worker, None)
+            self._told.discard(worker)
+            return ""
+        asked_at = self._asked_at.get(worker)
+        if asked_at is None:
+            if worker in self._told and stalled_s < self._killed_s:
+                return ""
+            self._asked_at[worker] = now
+            return "ask"
+        if now - asked_at <= ANSWER_S:
+            return ""
+        if stalled_s >= self._killed_s:
+            return "kill"
+        del self._asked_at[worker]
+        self._told.add(worker)
+        return "tell"
 
 
 def hanging_line(stack_file: Path) -> str:

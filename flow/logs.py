@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, Literal
 
 Level = Literal["debug", "info", "warning", "error"]
 TAIL_SIZE = 16 * 1024
+_ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning|Group|Cancelled)\b")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,16 @@ class Event:
     node: str
     text: str
     more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The text in one line: of a traceback the error, of other texts the first line."""
+        lines = [line.strip(" |") for line in self.text.strip().splitlines()]
+        if len(lines) > 1 and any("Traceback (most recent call last)" in line for line in lines):
+            # Behind the error stand the notes that were added to it, and the frame of a group.
+            errors = [line for line in lines if _ERROR.match(line)]
+            return errors[-1] if errors else lines[-1]
+        return lines[0] if lines else ""
 
     def line(self) -> str:
         """As people read it; further lines of the text are set in."""
@@ -86,12 +98,12 @@ def last_events(folder: Path, most: int = 20, level: Level = "info") -> list[Eve
     """The last events of all processes of a run, oldest first, from `level` upwards."""
     levels = ("debug", "info", "warning", "error")
     wanted = levels[levels.index(level) :]
-    found = [event for path in sorted(folder.glob("*.jsonl")) for event in _tail(path) if event.level in wanted]
+    found = [event for path in sorted(folder.glob("*.jsonl")) for event in events_of(path) if event.level in wanted]
     return sorted(found, key=lambda event: event.time)[-most:]
 
 
-def _tail(path: Path) -> list[Event]:
-    """The events in the last part of a file; a torn line is left out."""
+def events_of(path: Path) -> list[Event]:
+    """The events in the last part of a .jsonl file; a torn line is left out."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

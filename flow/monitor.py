@@ -33,8 +33,6 @@ from flow.run_directory import RunDirectory
 from flow.stats import PageReader, PageView
 
 RATE_WINDOW_S = 10.0
-SMOOTH_S = 20.0
-"""Time constant of the rate that the time left is told from."""
 LAST = 100
 """Values of a series whose mean is shown."""
 HUNG_S = 10.0
@@ -71,10 +69,10 @@ class Monitor:
         self._show, self._curve, self._until = show, curve, dict(until or {})
         self._x_name = next((name for name in self._until if name not in TIME_LIMITS), "seconds")
         self._started = started
+        self._told_since = -math.inf if started is None else started
         self._readers: dict[Path, PageReader] = {}
         self._totals: deque[tuple[float, dict[str, int]]] = deque()
         self._first: dict[str, int] = {}
-        self._smooth: dict[str, float] = {}
         self._last: dict[str, deque[float]] = {}
         self._curves: dict[str, Downsampled] = {}
         self._beats: dict[str, tuple[int, float]] = {}
@@ -85,8 +83,10 @@ class Monitor:
     def restore(self, curves: dict[str, list[CurvePoint]], until: float) -> None:
         """Put back the curves of earlier starts of the run; they hold all values from before `until`."""
         for name, points in curves.items():
+            last = self._last.setdefault(name, deque(maxlen=LAST))
             for point in points:
                 self._curves.setdefault(name, Downsampled()).add_many(point)
+                last.extend(_values_like(point))
         self._ignored_before = until
 
     def poll(self, now: float | None = None) -> Progress:
@@ -178,8 +178,6 @@ class Monitor:
         while len(self._totals) > 2 and self._totals[1][0] <= now - RATE_WINDOW_S:
             self._totals.popleft()
         then, old = self._totals[0]
-        if previous is not None and now > previous[0]:
-            self._smooth_rates(totals, previous[1], now - previous[0])
         # A name that is new was first seen with a count of its own, which is no rate.
         return {
             name: CounterProgress(
@@ -192,22 +190,14 @@ class Monitor:
             for name, total in totals.items()
         }
 
-    def _smooth_rates(self, totals: dict[str, int], before: dict[str, int], seconds: float) -> None:
-        for name in self._until.keys() & totals.keys() & before.keys():
-            rate = max(totals[name] - before[name], 0) / seconds
-            known = self._smooth.get(name, 0.0)
-            # Until the first count comes, and while there is little to smooth, the rate as it is.
-            weight = 1.0 if known == 0.0 else 1.0 - math.exp(-seconds / SMOOTH_S)
-            self._smooth[name] = known + weight * (rate - known)
-
     def _time_left(self, counters: dict[str, CounterProgress], elapsed: float) -> tuple[float | None, float | None]:
-        """Seconds left and the fraction done, of the goal that is reached first."""
+        """Seconds left at the rates that are shown, and the fraction done, of the goal that is reached first."""
         lefts, fractions = [], []
         for name, target in self._until.items():
             if name in TIME_LIMITS:
                 done, rate, goal = elapsed, 1.0, target * TIME_LIMITS[name]
             elif name in counters:
-                done, rate, goal = float(counters[name].total), self._smooth.get(name, 0.0), target
+                done, rate, goal = float(counters[name].total), counters[name].rate, target
             else:
                 continue
             fractions.append(min(max(done / goal, 0.0), 1.0) if goal > 0 else 1.0)
@@ -274,9 +264,19 @@ class Monitor:
     def _recent(self, now: float) -> tuple[Event, ...]:
         when, events = self._events
         if abs(now - when) >= EVENTS_EVERY_S:
-            events = tuple(last_events(self._logs, most=20))
+            # A log holds what earlier starts of the run had to say too, which is no news.
+            events = tuple(event for event in last_events(self._logs, most=20) if event.time >= self._told_since)
             self._events = (now, events)
         return events
+
+
+def _values_like(point: CurvePoint) -> list[float]:
+    """Values of the count, mean and spread of a point, as far as the mean of the last hundred needs them."""
+    if not math.isfinite(point.mean):
+        return []
+    pairs, odd = divmod(min(point.count, LAST), 2)
+    spread = point.spread if math.isfinite(point.spread) else 0.0
+    return [point.mean - spread, point.mean + spread] * pairs + [point.mean] * odd
 
 
 def _copy_of(node: str) -> str:

@@ -3,6 +3,7 @@
     a thread of it computes                                busy
     a task of it waits for room to send                    blocked
     a task of it waits for a message, an answer, a value   starved
+    or a moment (`flow.sleep_until`)
     the inspector holds it                                 paused
     else                                                   busy
 

@@ -146,6 +146,9 @@ class RunDirectory:
         """
         try:
             about = json.loads(self.about_file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            what = "the run's run.json is gone" if self.path.is_dir() else "the run's directory is gone"
+            raise RunError(f"{self.path}: {what}; `flow ps` lists the runs that are there") from error
         except (OSError, ValueError) as error:
             raise RunError(f"{self.about_file}: can't be read: {error}") from error
         if not isinstance(about, dict):
@@ -160,6 +163,9 @@ class RunDirectory:
           seed: the run's seed.
           until: counters and the totals at which the run is done.
           more: anything else that JSON can hold: `profile`, `show`, `curve`.
+
+        Raises:
+          RunError: it can't be written; what was there before is untouched.
         """
         about = self.about()
         for key in ("ended", "outcome", "cause"):
@@ -175,9 +181,14 @@ class RunDirectory:
             "started": now,
             "starts": [*about.get("starts", []), now],
         }
-        register(self.path)  # again: the run started last is the one that commands mean without a name
-        _write(self.graph_file, graph)
-        self._write_about(about)
+        try:
+            register(self.path)  # again: the run started last is the one that commands mean without a name
+            for unfinished in self.path.glob(".*.[0-9]*"):  # of an owner that was killed while it wrote
+                unfinished.unlink(missing_ok=True)
+            _write(self.graph_file, graph)
+            self._write_about(about)
+        except OSError as error:
+            raise self._unwritable(error) from error
         return about
 
     def finish(self, outcome: str, cause: str = "") -> None:
@@ -188,9 +199,12 @@ class RunDirectory:
         """Become the run's owner, until the result is released or this process is gone.
 
         Raises:
-          RunError: the run is alive in another process.
+          RunError: the run is alive in another process, or its directory can't be written to.
         """
-        ownership = run_lock.take(self.lock_file)
+        try:
+            ownership = run_lock.take(self.lock_file)
+        except OSError as error:
+            raise self._unwritable(error) from error
         if ownership is not None:
             return ownership
         pid = self.owner()
@@ -202,6 +216,12 @@ class RunDirectory:
     def owner(self) -> int | None:
         """Pid of the process that owns the run now; None when there is none, also after a SIGKILL."""
         return run_lock.holder(self.lock_file)
+
+    def _unwritable(self, error: OSError) -> RunError:
+        return RunError(
+            f"{self.path}: can't be written to: {error.strerror}; what is there is untouched: free some space or "
+            f"mend its permissions, then `flow run --resume {self.name}`"
+        )
 
     def _write_about(self, about: dict[str, Any]) -> None:
         _write(self.about_file, json.dumps(about, indent=1, default=str) + "\n")
@@ -250,8 +270,12 @@ def _private(folder: Path) -> None:
 def _write(path: Path, text: str) -> None:
     """Replace a file as a whole: a reader sees the old text or the new."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)  # on a full disk it would be in the way
+        raise
 
 
 def find_runs() -> list[RunDirectory]:
@@ -259,8 +283,14 @@ def find_runs() -> list[RunDirectory]:
     return [RunDirectory(path) for path in registered(ABOUT)]
 
 
-def find_run(name: str | os.PathLike[str] | None = None) -> RunDirectory:
-    """The run of that name, of that directory, or whose name begins so; the newest without a name.
+def find_run(name: str | os.PathLike[str] | None = None, *, to_change: bool = False) -> RunDirectory:
+    """The run of that name, of that directory, or whose name begins so.
+
+    Without a name the newest of ./runs, or else of this machine. One from elsewhere may be somebody else's, so where
+    several are alive none of them is taken to be changed.
+
+    Args:
+      to_change: whether it is looked for to change it: to stop it, to go on with it, to set something.
 
     Raises:
       RunError: no such run, or several; the text names those that are near.
@@ -271,7 +301,7 @@ def find_run(name: str | os.PathLike[str] | None = None) -> RunDirectory:
     if name is None:
         if not runs:
             raise RunError("no run on this machine yet; start one: flow run graphs/laser_atari.toml")
-        return runs[0]
+        return _newest(runs, to_change=to_change)
     name = os.fspath(name)
     exact = [run for run in runs if run.name == name]
     matches = exact or [run for run in runs if run.name.startswith(name)]
@@ -286,6 +316,18 @@ def find_run(name: str | os.PathLike[str] | None = None) -> RunDirectory:
     if not runs:
         raise RunError(f"no run {name!r}; there is no run on this machine yet")
     raise RunError(f"no run {name!r}; {said}:{_listed(chosen)}")
+
+
+def _newest(runs: list[RunDirectory], *, to_change: bool) -> RunDirectory:
+    """The newest of ./runs, or else of all."""
+    here = Path("runs").absolute()
+    own = [run for run in runs if run.path.parent == here]
+    if own or not to_change:
+        return (own or runs)[0]
+    alive = [run for run in runs if run.owner() is not None]
+    if len(alive) > 1:
+        raise RunError(f"no run in {here}, and {len(alive)} are alive elsewhere; name the one meant:{_listed(alive)}")
+    return runs[0]
 
 
 def _listed(runs: list[RunDirectory]) -> str:

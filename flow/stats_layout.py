@@ -21,6 +21,9 @@ STATES: Final[tuple[State, ...]] = ("starting", "running", "waiting", "ended", "
 Kind = Literal["counter", "gauge", "series", "histogram"]
 KINDS: Final[tuple[Kind, ...]] = ("counter", "gauge", "series", "histogram")
 
+COMPUTING = "_computing_s"
+"""A gauge of every node: how long its longest computation has gone on, 0 if there is none."""
+
 RING = 512
 """Values of a series that a reader is shown."""
 RING_SLOTS = RING + 64

@@ -28,7 +28,7 @@ from flow.checkpoints import Checkpoint
 from flow.control import Words
 from flow.errors import RunError
 from flow.inspect import again
-from flow.liveness import Liveness, hanging_line
+from flow.liveness import Hangs, Liveness, hanging_line
 from flow.logs import EventLog
 from flow.monitor import TIME_LIMITS, Monitor
 from flow.plan import NodePlan, Plan
@@ -100,7 +100,7 @@ class Supervisor:
         self.progress = self.monitor.poll()
         self.liveness = Liveness(self.directory.state)
         self.checkpointing = trio.Lock()
-        self._hung: dict[str, float] = {}
+        self.hangs = Hangs(self.options.stall_s)
         self._causes: dict[str, deque[tuple[float, str]]] = defaultdict(deque)
 
     async def run(self) -> Outcome:
@@ -150,7 +150,7 @@ class Supervisor:
     async def _start_worker(self, worker: str) -> None:
         plan = next(each for each in self.plan.workers if each.name == worker)
         self.epochs[worker] += 1
-        words = {"run_directory": str(self.directory.path), "plan": self.plan.to_dict()}
+        words = {"run_directory": str(self.directory.path), "plan": self.plan.to_dict(), "shown_s": self.hangs.shown_s}
         try:
             process = await self.servers.fork(plan, self.epochs[worker], words)
         except RunError as error:
@@ -302,20 +302,19 @@ class Supervisor:
         return ""
 
     def _kill_hung(self) -> None:
-        """A worker whose loop has not turned for `stall_s` is asked for its stack and killed; death does the rest."""
+        """A worker whose loop does not turn is told of, and after `stall_s` killed; death does the rest."""
         now = trio.current_time()
         stalled = self.liveness.seconds_since_beat(now)
         for worker, process in list(self.processes.items()):
             keys = {node.key for node in self._nodes(worker)} - self.ended
-            worst = max((stalled.get(key, 0.0) for key in keys), default=0.0)
-            if worst < self.options.stall_s or not process.inbox:
-                self._hung.pop(worker, None)
-            elif worker not in self._hung:
-                self._hung[worker] = now
+            worst = max((stalled.get(key, 0.0) for key in keys), default=0.0) if process.inbox else 0.0
+            due = self.hangs.due(worker, worst, now)
+            if due == "ask":
                 process.kill(signal.SIGUSR1)  # faulthandler writes the stack, even while C code holds the GIL
-            elif now - self._hung[worker] > 0.5:
+            elif due:
                 where = hanging_line(self.directory.logs / f"{worker}.stack")
-                self.log.error(worker, f"hung for {worst:.0f} s: {where}; killed")
+                self.log.error(worker, f"hung for {worst:.0f} s: {where}" + ("; killed" if due == "kill" else ""))
+            if due == "kill":
                 self._remember(worker, f"worker {worker} hung: {where}")
                 process.kill()
 

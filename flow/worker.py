@@ -20,8 +20,7 @@ from typing import Any
 
 import trio
 
-from flow import generic
-from flow import saved as saved_state
+from flow import checkpoints, generic
 from flow.assembly import Assembly
 from flow.carrier.zeromq import Hub
 from flow.control import Line, Speaking, Words
@@ -30,6 +29,7 @@ from flow.footprint import Footprint
 from flow.host import Host
 from flow.inspect.worker_control import serve_worker
 from flow.logs import EventLog
+from flow.long_computing import LongComputations
 from flow.node_type import NodeType, load
 from flow.plan import NodePlan, Plan
 from flow.run_directory import RunDirectory
@@ -119,6 +119,9 @@ class Worker:
         self.line = self.make_line()
         hub = self.make_hub()
         inbox = self.directory.sockets / f"{self.name}.{self.epoch}"
+        for epoch in range(self.epoch):  # of those before this one, which are dead
+            for end in ("", ".m"):
+                inbox.with_name(f"{self.name}.{epoch}{end}").unlink(missing_ok=True)
         hub.bind(inbox)
         self.hub = hub
         try:
@@ -201,7 +204,9 @@ class Worker:
         try:
             restored = None
             if words["restore"] is not None:
-                restored = saved_state.read(Path(words["restore"]), host.plan.key)
+                restored, problems = checkpoints.read_state(Path(words["restore"]), host.plan.key)
+                for problem in problems:
+                    self.log.error(host.plan.key, problem)
             failure = await host.run(words["incarnation"], restored)
             fatal = host.failed_for_good
         except CheckpointError as error:
@@ -248,9 +253,11 @@ class Worker:
 
     async def _beat(self) -> None:
         footprint, beats = Footprint(host.page for host in self.hosts.values()), 0
+        long = LongComputations(self.hosts.values(), self.words["shown_s"], self.log)
         while True:
             self.assembly.settle()
             footprint.tell_cpu()
+            long.look()
             if beats % BEATS_A_MARK == 0:
                 footprint.tell_memory()
             beats += 1

@@ -16,6 +16,7 @@ SHARED = (
     "nodes.messages",
     "nodes.experience",
     "nodes.fields",
+    "nodes.shards",
     "nodes.atari_games",
     "nodes.games",
     "nodes.algo",

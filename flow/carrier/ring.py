@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from flow.arena import ALIGNMENT, Arena
+from flow.carrier.published import Receiver
 from flow.errors import WireError
 from flow.message import Array
 from flow.wire import FRAMES_MAX, Frames
@@ -60,7 +61,7 @@ _HEAD, _TAIL, _ASLEEP, _BLOCKED = 8, 16, 24, 32
 _RECORD = struct.Struct("<IHHQQ")
 _RECORD_OF_1 = struct.Struct("<IHHQQQ")
 _PADDING = struct.Struct("<IH")
-_PAD, _COPIED, _LENT, _BEGIN, _PART = range(5)
+_PAD, _COPIED, _LENT, _BEGIN, _PART, _VALUE = range(6)
 
 _lock = threading.Lock()
 
@@ -146,6 +147,10 @@ class Writer(_End):
     def send_part(self, part: Any) -> bool:
         """The next part, of at most PART_MAX bytes."""
         return self._put(_PART, [], [part], len(part))
+
+    def tell(self, frames: Frames, number: int, slot: int) -> bool:
+        """Tell of a published value, of which the first frame alone goes through the ring."""
+        return self._put(_VALUE, [len(frame) for frame in frames], frames[:1], number, slot)
 
     def tire(self) -> bool:
         """Ask to be woken by `room` when there is more room. False if there is already."""
@@ -261,10 +266,11 @@ class _Block(np.ndarray[Any, Any]):
 
 
 class Reader(_End):
-    """The receiving end."""
+    """The receiving end. values: where published values are found."""
 
     def __init__(self, descriptor: int, bell: int, room: int) -> None:
         super().__init__(descriptor, bell, room)
+        self.values: Receiver | None = None
         self._tail = 0
         self._whole: Array | None = None  # a message that comes in parts
         self._lengths: tuple[int, ...] = ()
@@ -328,6 +334,9 @@ class Reader(_End):
             return size, _cut(memory[at + begin : at + size].tobytes(), lengths, 8)
         if kind == _LENT and count:
             return size, self._borrow(first, second, lengths)
+        if kind == _VALUE and count and lengths[0] <= size - begin and self.values is not None:
+            rest = self.values.frames(first, second, lengths[1:])
+            return size, [memory[at + begin : at + begin + lengths[0]].tobytes(), *rest]
         if kind == _BEGIN and count and 0 < first == sum(lengths) <= WHOLE_MAX:
             self._whole, self._lengths, self._filled = np.empty(first, np.uint8), lengths, 0
             return size, None

@@ -25,11 +25,12 @@ import msgpack
 import trio
 
 from flow.carrier import ring
+from flow.carrier.published import Publications, Receiver, Sender, ValueFrames
 from flow.carrier.ring import PART_MAX, Reader, Writer
 from flow.errors import WireError
 from flow.wire import Frames
 
-FORMAT = 1
+FORMAT = 2
 # A burst is read in pieces, so that one busy peer cannot keep the loop from everyone else.
 BURST = 64
 # How often an empty ring is looked at again before this end sleeps: often while sleeps turn out short, as among those
@@ -47,14 +48,24 @@ def doorway(inbox: Path) -> Path:
 
 
 class MemoryWay:
-    """A way to one incarnation of another worker, through memory."""
+    """A way to one incarnation of another worker, through memory. values: what is published goes through it."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, values: Sender) -> None:
         self.writer = writer
+        self.values = values
 
     def send(self, frames: Frames) -> bool:
         """Send now, if there is room."""
-        return self.writer.send(frames)
+        if type(frames) is not ValueFrames or not frames.large or len(frames[0]) >= ring.LENT_MIN:
+            return self.writer.send(frames)
+        lent = self.values.lend(frames)
+        if lent is None:
+            return self.writer.send(frames)
+        place, slot = lent
+        if self.writer.tell(frames, place.number, slot):
+            return True
+        self.values.take_back(place, slot)
+        return False
 
     async def push(self, frames: Frames) -> None:
         """Send what `send` had no room for: in parts where it is the arena that is full.
@@ -66,7 +77,7 @@ class MemoryWay:
             while not self.writer.send(frames):
                 await self._room()
             return
-        if self.writer.send(frames):
+        if self.send(frames):
             return
         while not self.writer.begin_parts(frames):
             await self._room()
@@ -83,28 +94,30 @@ class MemoryWay:
 
     def close(self) -> None:
         trio.lowlevel.notify_closing(self.writer.room)
+        self.values.close()
         self.writer.close()
 
 
-def open_way(inbox: Path, worker: str, epoch: int) -> MemoryWay | None:
+def open_way(inbox: Path, worker: str, epoch: int, publications: Publications) -> MemoryWay | None:
     """A way to the worker with this inbox, from an incarnation of ours; None if it or this machine takes no memory."""
     if not ring.available():
         return None
     held: list[int] = []
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
-            line.setblocking(False)  # a worker too busy to listen must not stop this one
-            line.connect(str(doorway(inbox)))
-            held.append(ring.make())
-            held += [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(2)]
-            writer = Writer(*held)
-            socket.send_fds(line, [msgpack.packb([FORMAT, worker, epoch])], held)
+        line.setblocking(False)  # a worker too busy to listen must not stop this one
+        line.connect(str(doorway(inbox)))
+        held.append(ring.make())
+        held += [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(2)]
+        writer = Writer(*held)
+        socket.send_fds(line, [msgpack.packb([FORMAT, worker, epoch])], held)
     except OSError:
+        line.close()
         for descriptor in held:
             os.close(descriptor)
         return None
     os.close(held[0])  # the mapping holds the memory
-    return MemoryWay(writer)
+    return MemoryWay(writer, Sender(publications, line))
 
 
 @dataclass
@@ -150,6 +163,7 @@ class Intake:
     async def _greet(self, line: trio.socket.SocketType, nursery: trio.Nursery) -> None:
         """Hear who connected and map the memory that came; a stranger is counted and forgotten."""
         raw, descriptors = b"", array.array("i")
+        values = Receiver(socket.fromfd(line.fileno(), socket.AF_UNIX, socket.SOCK_SEQPACKET))
         with line, trio.move_on_after(HELLO_S):
             raw, rights, flags, _ = await line.recvmsg(HELLO_MAX, socket.CMSG_LEN(12), socket.MSG_CMSG_CLOEXEC)
             for _, _, data in rights:
@@ -158,16 +172,19 @@ class Intake:
                 raw = b""
         incoming = _hello(raw, list(descriptors))
         if incoming is None or not self._knows(incoming.worker):
+            values.close()
             for descriptor in descriptors:
                 os.close(descriptor)
             self._refused("dropped a peer's memory: it is none, or its peer did not say who it is")
             return
         os.close(descriptors[0])
+        incoming.reader.values = values
         self._succeed(incoming)
         try:
             with incoming.scope:
                 await self._read(incoming)
         finally:
+            values.close()
             incoming.reader.close()
 
     def _succeed(self, incoming: Incoming) -> None:

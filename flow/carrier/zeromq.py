@@ -25,6 +25,7 @@ import zmq
 from flow import wire
 from flow.carrier import shared
 from flow.carrier.peer import TRIPWIRE, Peer, descriptor_of, events
+from flow.carrier.published import Publications, ValueFrames
 from flow.errors import WireError
 from flow.links import CallLink, NewestLink, StreamLink
 from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
@@ -94,6 +95,7 @@ class Hub:
         self._intake = (
             shared.Intake(self.peers.__contains__, self._receive, self._malformed) if self.through_memory else None
         )
+        self._publications = Publications()
         self._inbox = self.sockets.socket(zmq.PULL)
         self._inbox.setsockopt(zmq.RCVHWM, TRIPWIRE)
         self._inbox.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
@@ -113,7 +115,7 @@ class Hub:
         return self.peers[worker]
 
     def _way(self, path: Path) -> shared.MemoryWay | None:
-        return shared.open_way(path, self.worker, self.epoch) if self.through_memory else None
+        return shared.open_way(path, self.worker, self.epoch, self._publications) if self.through_memory else None
 
     async def run(self) -> None:
         """Receive and send until cancelled."""
@@ -161,7 +163,8 @@ class Hub:
     def _refuse(self, refused: Envelope) -> None:
         """Let nobody wait for a message that is not what its link carries: it counts as dropped, or as failed."""
         received, sent = self.received.get(refused.link), self.sent.get(refused.link)
-        if received is not None and received.epoch < 0:
+        # Only what its peer may be is believed: any other epoch, once taken, would make all that the peer says stale.
+        if received is not None and received.epoch < 0 and received.peer.epoch in (-1, refused.epoch):
             received.epoch = refused.epoch
         if received is not None and refused.kind in (Kind.DATA, Kind.QUESTION) and refused.epoch == received.epoch:
             if isinstance(received.mailbox, QuestionMailbox):
@@ -319,6 +322,7 @@ class Hub:
         """Close the sockets; what ZeroMQ still holds is sent for at most two seconds."""
         for peer in self.peers.values():
             peer.disconnect()
+        self._publications.close()
         if self._intake is not None:
             self._intake.close()
         trio.lowlevel.notify_closing(descriptor_of(self._inbox))
@@ -358,7 +362,8 @@ class Route:
         self.peer.post(wire.encode(Kind.QUESTION, self.link, 0, self.hub.epoch, request, question)[0])
 
     def newest(self, generation: int, version: int, message: Message) -> None:
-        self.peer.post(wire.encode(Kind.NEWEST, self.link, generation, self.hub.epoch, version, message)[0])
+        frames = wire.encode(Kind.NEWEST, self.link, generation, self.hub.epoch, version, message)[0]
+        self.peer.post(ValueFrames(frames, message))
 
     def end(self, sequence: int) -> None:
         self.peer.post(wire.encode(Kind.END, self.link, sequence, self.hub.epoch, sequence)[0])

@@ -38,6 +38,8 @@ COMMANDS = {
     "resume": "flow.cli.resume",
     "step": "flow.cli.step",
     "restart": "flow.cli.restart",
+    "inject": "flow.cli.inject",
+    "checkpoint": "flow.cli.checkpoint",
     "stop": "flow.cli.stop",
 }
 INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended

@@ -29,10 +29,10 @@ NEXT = {
     "graph": """next:
   flow check {name}.toml
   flow run {name}.toml
-  pytest test_{name}.py""",
+  python -m pytest test_{name}.py""",
     "node": """next:
   flow nodes {name}.py:{name}
-  pytest test_{name}.py
+  python -m pytest test_{name}.py
 and in a graph file beside it: run = "{name}.py:{name}\"""",
 }
 
@@ -70,6 +70,12 @@ def run(arguments: argparse.Namespace) -> int:
             file.write(Template(text).substitute(name=name))
     print(f"wrote {', '.join(map(str, files))}")
     print(NEXT[kind].format(name=name))
+    missing = [package for package in ("pytest", "hypothesis") if importlib.util.find_spec(package) is None]
+    if missing:
+        print(
+            f"the test needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
+            'pip install "flow-research[testing]", or in a checkout of flow: pip install -e ".[testing]"'
+        )
     return 0
 
 

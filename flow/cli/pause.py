@@ -29,7 +29,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Pause, and say of each node whether it is at rest already."""
-    found, node = aimed_at_nodes(arguments, arguments.parser)
+    found, node = aimed_at_nodes(arguments, arguments.parser, to_change=True)
     from flow.inspect.session import Session
 
     with Session(found) as session:

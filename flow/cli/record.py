@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("count", "seconds", "wait"):
         if (value := getattr(arguments, name)) is not None and value <= 0:
             arguments.parser.error(f"--{name}: expected more than 0, found {value:g}")
-    found, (address,) = aimed(arguments, arguments.parser, 1)
+    found, (address,) = aimed(arguments, arguments.parser, 1, to_change=False)
     if arguments.output is not None and arguments.output.exists():
         arguments.parser.error(f"-o {arguments.output} is there already; what lies between two recordings is unknown")
     from flow.inspect.recording import new_file, record, source_of

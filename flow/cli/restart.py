@@ -30,7 +30,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Restart each replica that is named."""
-    found, (node,) = aimed(arguments, arguments.parser, 1)
+    found, (node,) = aimed(arguments, arguments.parser, 1, to_change=True)
     from flow.inspect.session import Session
 
     with Session(found) as session:

@@ -27,7 +27,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Resume."""
-    found, node = aimed_at_nodes(arguments, arguments.parser)
+    found, node = aimed_at_nodes(arguments, arguments.parser, to_change=True)
     from flow.inspect.session import Session
 
     with Session(found) as session:

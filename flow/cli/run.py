@@ -10,7 +10,7 @@ EXAMPLE = """examples:
   flow run graphs/laser_atari.toml
   flow run graphs/laser_atari.toml --set game=breakout --set lanes=64
   flow run graphs/laser_atari.toml --profile tiny
-  flow run --resume                     goes on with the newest run
+  flow run --resume                     goes on with the newest run of ./runs
   flow run --resume laser_atari-2026    goes on with the run whose name begins so
 """
 NEWEST = ""
@@ -35,10 +35,18 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         nargs="?",
         const=NEWEST,
         metavar="RUN",
-        help="go on where a run stopped or was killed; the newest run if no name is given",
+        help="go on where a run stopped or was killed; without a name the newest of ./runs or else of this machine",
     )
     parser.add_argument(
         "--checkpoint-every", type=float, default=60.0, metavar="S", help="seconds between checkpoints [%(default)g]"
+    )
+    parser.add_argument(
+        "--stall",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="start a worker again whose loop a call has held for so long; after a third of it that is shown with file "
+        "and line, and so is a computation in a thread, which is never ended [%(default)g]",
     )
     parser.set_defaults(run=run, parser=parser)
 
@@ -51,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.parser.error("a run goes on as it began: --set, --profile and --seed need a new run")
     if arguments.checkpoint_every <= 0:
         arguments.parser.error(f"--checkpoint-every {arguments.checkpoint_every:g}: expected more than 0 seconds")
+    if arguments.stall < 1:
+        arguments.parser.error(f"--stall {arguments.stall:g}: expected at least 1 second")
     # Late, so that `flow --help` and wrong use answer at once.
     from flow.graph.bound import check_memory
     from flow.graph.check import require_closed
@@ -59,9 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     from flow.run_directory import RunDirectory, find_run
     from flow.supervisor import Options
 
-    options = Options(checkpoint_s=arguments.checkpoint_every)
+    options = Options(checkpoint_s=arguments.checkpoint_every, stall_s=arguments.stall)
     if arguments.resume is not None:
-        directory = find_run(arguments.resume or None)
+        directory = find_run(arguments.resume or None, to_change=True)
         graph = load_graph(directory.graph_file)
         return launch(graph, directory, seed=directory.about()["seed"], resumed=True, options=options)
     graph = load_graph(arguments.graph, profile=arguments.profile, sets=arguments.sets)

@@ -31,7 +31,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Set it in each replica that is named."""
-    found, (address, text) = aimed(arguments, arguments.parser, 2)
+    found, (address, text) = aimed(arguments, arguments.parser, 2, to_change=True)
     from flow.inspect.live import value_of
     from flow.inspect.protocol import split_port
     from flow.inspect.session import Session

@@ -28,7 +28,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the stacks."""
-    found, node = aimed_at_nodes(arguments, arguments.parser)
+    found, node = aimed_at_nodes(arguments, arguments.parser, to_change=False)
     from flow.inspect.session import Session
 
     with Session(found) as session:

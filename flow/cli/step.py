@@ -29,7 +29,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Step, and say how many messages passed."""
-    found, (node,) = aimed(arguments, arguments.parser, 1)
+    found, (node,) = aimed(arguments, arguments.parser, 1, to_change=True)
     from flow.inspect.session import Session
 
     whole = True

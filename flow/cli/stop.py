@@ -12,7 +12,7 @@ from flow.errors import RunError
 from flow.run_directory import RunDirectory, find_run
 
 EXAMPLE = """example:
-  flow stop                     the newest run: drains, saves, ends
+  flow stop                     the newest run of ./runs: drains, saves, ends
   flow stop laser_atari --now   at once, without draining
 """
 LOOK_EVERY_S = 0.1
@@ -31,7 +31,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "name", nargs="?", metavar="RUN", help="name, beginning of a name or directory; else the newest"
+        "name",
+        nargs="?",
+        metavar="RUN",
+        help="name, beginning of a name or directory; else the newest, of ./runs if it has any",
     )
     parser.add_argument("--now", action="store_true", help="a second Ctrl-C: stop at once, lose what is under way")
     parser.add_argument("--wait", type=float, default=600.0, metavar="S", help="give up after S seconds [%(default)g]")
@@ -41,7 +44,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(arguments: argparse.Namespace) -> int:
     """Stop the run and say what happened."""
     try:
-        found = find_run(arguments.name)
+        found = find_run(arguments.name, to_change=True)
         pid = found.owner()
         if pid is None:
             print(f"{found.name}: not alive, {_outcome(found)}")

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("count", "every", "most", "wait"):
         if getattr(arguments, name) <= 0:
             arguments.parser.error(f"--{name}: expected more than 0, found {getattr(arguments, name):g}")
-    found, (address,) = aimed(arguments, arguments.parser, 1)
+    found, (address,) = aimed(arguments, arguments.parser, 1, to_change=False)
     from flow.inspect.exports import save
     from flow.inspect.protocol import split_port
     from flow.inspect.session import Session

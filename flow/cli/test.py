@@ -74,6 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise MissingError(
             f"flow test needs the package '{error.name}', which is not installed; "
-            'pip install "flow-research[testing]"'
+            'pip install "flow-research[testing]", or in a checkout of flow: pip install -e ".[testing]"'
         ) from error
     return command.run(arguments)

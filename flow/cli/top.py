@@ -26,7 +26,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "name", nargs="?", metavar="RUN", help="name, beginning of a name or directory; else the newest"
+        "name",
+        nargs="?",
+        metavar="RUN",
+        help="name, beginning of a name or directory; else the newest, of ./runs if it has any",
     )
     parser.add_argument("--once", action="store_true", help="look once and end")
     parser.add_argument("--json", action="store_true", help="one JSON object, for scripts; a line a look if repeated")

@@ -8,8 +8,9 @@ from itertools import pairwise
 
 from flow.documentation import summary
 from flow.graph.fold import fold
-from flow.graph.layout import Box, Frame, Layout, Route, lay_out, short_type
+from flow.graph.layout import Box, Frame, Layout, Route, lay_out
 from flow.graph.model import End, Graph, place, without_copy
+from flow.graph.sketch import short_type
 from flow.node_type import Port
 
 MARGIN = 28.0
@@ -182,7 +183,7 @@ def _port(box: Box, port: Port) -> str:
 def _route(graph: Graph, route: Route) -> str:
     kind = KINDS[graph.kind(route.edge)]
     x, y = route.points[-1]
-    way = _rounded(route.points, (x - 7, y)) if route.back else _curved(route.points, (x - 7, y), route.lead)
+    way = way_of(route)
     heads = f'<path class="head {kind}" d="M{x:.1f} {y:.1f}l-9 -4.5v9z"/>'
     return f'<g><title>{_text(_told(graph, route))}</title><path class="edge {kind}" d="{way}"/>{heads}</g>'
 
@@ -194,6 +195,12 @@ def _told(graph: Graph, route: Route) -> str:
         for message in port.messages
     ]
     return "\n".join([str(route.edge), *fields])
+
+
+def way_of(route: Route) -> str:
+    """An edge's line, as an SVG path that ends where its head begins."""
+    x, y = route.points[-1]
+    return _rounded(route.points, (x - 7, y)) if route.back else _curved(route.points, (x - 7, y), route.lead)
 
 
 def _curved(points: Sequence[tuple[float, float]], end: tuple[float, float], lead: float) -> str:

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from flow.graph.fold import frames_of, shared
 from flow.graph.model import Edge, End, Graph
-from flow.node_type import Port
+from flow.graph.sketch import Sketch, sketch_of
 
 CHARACTER = 6.7  # width of a letter of a label, a little too wide rather than too narrow
 LETTER = 6.0  # the same in the smaller print of edges
@@ -90,60 +90,56 @@ class Layout:
     frames: list[Frame]
 
 
-def label_of(port: Port) -> str:
-    """The messages of an edge as its label says them."""
-    return " ⇄ ".join(port.spoken())
-
-
 def label_width(label: str) -> float:
     """From a port to where its edge may bend, so that the edge does not run through its label."""
     return len(label) * LETTER + 16
 
 
-def lay_out(graph: Graph, copies: Mapping[str, int] | None = None) -> Layout:
+def lay_out(graph: Graph | Sketch, copies: Mapping[str, int] | None = None) -> Layout:
     """Place a graph's boxes and edges. copies: how many nodes a box stands for."""
-    layers = find_layers(graph)
-    boxes = {name: _box(graph, name, layer, (copies or {}).get(name, 1)) for name, layer in layers.items()}
-    forward = [edge for edge in graph.edges if layers[edge.sender.node] < layers[edge.receiver.node]]
-    backward = [edge for edge in graph.edges if edge not in forward]
+    sketch = graph if isinstance(graph, Sketch) else sketch_of(graph)
+    layers = find_layers(sketch)
+    boxes = {name: _box(sketch, name, layer, (copies or {}).get(name, 1)) for name, layer in layers.items()}
+    forward = [edge for edge in sketch.edges if layers[edge.sender.node] < layers[edge.receiver.node]]
+    backward = [edge for edge in sketch.edges if edge not in forward]
     chains = {edge: _chain(edge, layers, boxes) for edge in forward}
     columns: list[list[str]] = [[] for _ in range(max(layers.values(), default=-1) + 1)]
     for key, box in boxes.items():
         columns[box.layer].append(key)
     links = [pair for chain in chains.values() for pair in pairwise(chain)]
     _order(columns, links, boxes)
-    leads = _leads(graph, forward, layers)
+    leads = _leads(sketch, forward, layers)
     _set_x(columns, boxes, leads, backward)
     _set_y(columns, boxes, links)
     _order_ports(boxes, chains)
     frames = _frames(boxes)
     bottom = max([box.y + box.height for box in boxes.values()] + [frame.y + frame.height for frame in frames] + [0.0])
-    routes = [_forward(graph, edge, [boxes[key] for key in chains[edge]], leads) for edge in forward]
-    routes += _backward(graph, backward, boxes, bottom + GAP / 2)
+    routes = [_forward(sketch, edge, [boxes[key] for key in chains[edge]], leads) for edge in forward]
+    routes += _backward(sketch, backward, boxes, bottom + GAP / 2)
     width = max([box.x + box.width for box in boxes.values()] + [frame.x + frame.width for frame in frames] + [0.0])
     xs = [point[0] for route in routes for point in route.points]
     height = max([bottom, *(point[1] for route in routes for point in route.points)])
     return Layout([box for box in boxes.values() if box.node], routes, max([width, *xs]), height, frames)
 
 
-def find_layers(graph: Graph) -> dict[str, int]:
+def find_layers(sketch: Sketch) -> dict[str, int]:
     """The column of each node: one more than the last of those before it."""
-    before: dict[str, set[str]] = {name: set() for name in graph.nodes}
+    before: dict[str, set[str]] = {name: set() for name in sketch.nodes}
 
     def add(edges: Iterable[Edge]) -> None:
         for edge in edges:
             if not _reaches(before, edge.sender.node, edge.receiver.node):
                 before[edge.receiver.node].add(edge.sender.node)
 
-    add(edge for edge in graph.edges if graph.kind(edge) == "Out" and not edge.feedback)
-    add(edge for edge in graph.edges if graph.kind(edge) == "Call")
+    add(edge for edge in sketch.edges if sketch.kind(edge) == "Out" and not edge.feedback)
+    add(edge for edge in sketch.edges if sketch.kind(edge) == "Call")
     # a published value moves only who would otherwise float: it flows against the streams as a rule
     floating = {name for name, those in before.items() if not those}
     leads = {name for those in before.values() for name in those}
     add(
         edge
-        for edge in graph.edges
-        if graph.kind(edge) == "Publish" and edge.receiver.node in floating and edge.receiver.node not in leads
+        for edge in sketch.edges
+        if sketch.kind(edge) == "Publish" and edge.receiver.node in floating and edge.receiver.node not in leads
     )
     layers: dict[str, int] = {}
 
@@ -152,7 +148,7 @@ def find_layers(graph: Graph) -> dict[str, int]:
             layers[name] = 1 + max((layer(each) for each in before[name]), default=-1)
         return layers[name]
 
-    return {name: layer(name) for name in graph.nodes}
+    return {name: layer(name) for name in sketch.nodes}
 
 
 def _reaches(before: Mapping[str, set[str]], end: str, start: str) -> bool:
@@ -168,22 +164,15 @@ def _reaches(before: Mapping[str, set[str]], end: str, start: str) -> bool:
     return False
 
 
-def _box(graph: Graph, name: str, layer: int, copies: int) -> Box:
-    node = graph.nodes[name]
-    ports = node.type.ports.values()
-    ins = [port.name for port in ports if not port.sends]
-    outs = [port.name for port in ports if port.sends]
+def _box(sketch: Sketch, name: str, layer: int, copies: int) -> Box:
+    node = sketch.nodes[name]
+    ins, outs = list(node.ins), list(node.outs)
     rows = max(len(ins), len(outs))
     beside = max((len(each) for each in ins), default=0) + max((len(each) for each in outs), default=0)
     badge = (5 if node.replicas > 1 else 0) + (9 if copies > 1 else 0)
-    letters = max(len(name) * 1.25 + badge, len(short_type(node.type.name)) * 0.93, beside + 3)
+    letters = max(len(name) * 1.25 + badge, len(node.caption) * 0.93, beside + 3)
     width, height = max(116.0, letters * CHARACTER + 26), HEAD + ROW * rows + 8
     return Box(name, name, layer, width, height, ins=ins, outs=outs, band=frames_of(name))
-
-
-def short_type(name: str) -> str:
-    """A node type's name without the package that most are in, or the folder that its file is in."""
-    return name.rpartition("/")[2].removeprefix("nodes.")
 
 
 def _chain(edge: Edge, layers: Mapping[str, int], boxes: dict[str, Box]) -> list[str]:
@@ -215,12 +204,12 @@ def _order(columns: list[list[str]], links: Sequence[tuple[str, str]], boxes: Ma
             column.sort(key=lambda key: (boxes[key].band, wish[key]))
 
 
-def _leads(graph: Graph, forward: Sequence[Edge], layers: Mapping[str, int]) -> dict[int, float]:
+def _leads(sketch: Sketch, forward: Sequence[Edge], layers: Mapping[str, int]) -> dict[int, float]:
     """For each column the room that its longest label takes."""
     leads: dict[int, float] = {}
     for edge in forward:
         layer = layers[edge.sender.node]
-        leads[layer] = max(leads.get(layer, 0.0), label_width(label_of(graph.port(edge.sender))))
+        leads[layer] = max(leads.get(layer, 0.0), label_width(sketch.label(edge)))
     return leads
 
 
@@ -333,17 +322,17 @@ def _order_ports(boxes: Mapping[str, Box], chains: Mapping[Edge, Sequence[str]])
         box.outs.sort(key=lambda name: wish.get(End(box.node, name), float("inf")))
 
 
-def _forward(graph: Graph, edge: Edge, chain: Sequence[Box], leads: Mapping[int, float]) -> Route:
+def _forward(sketch: Sketch, edge: Edge, chain: Sequence[Box], leads: Mapping[int, float]) -> Route:
     start = chain[0].port(edge.sender.port)
     points = [start]
     for free in chain[1:-1]:
         middle = free.y + free.height / 2
         points += [(free.x, middle), (free.x + free.width, middle)]
     points.append(chain[-1].port(edge.receiver.port))
-    return Route(edge, label_of(graph.port(edge.sender)), points, back=False, lead=leads[chain[0].layer])
+    return Route(edge, sketch.label(edge), points, back=False, lead=leads[chain[0].layer])
 
 
-def _backward(graph: Graph, edges: Sequence[Edge], boxes: Mapping[str, Box], top: float) -> list[Route]:
+def _backward(sketch: Sketch, edges: Sequence[Edge], boxes: Mapping[str, Box], top: float) -> list[Route]:
     """Ways below everything; the shortest lies highest, so that they nest."""
     routes = []
     turns: dict[tuple[str, int], int] = {}
@@ -355,7 +344,7 @@ def _backward(graph: Graph, edges: Sequence[Edge], boxes: Mapping[str, Box], top
         left = _turn(turns, "left", end, boxes)
         start, stop = begin.port(edge.sender.port), end.port(edge.receiver.port)
         points = [start, (right, start[1]), (right, y), (left, y), (left, stop[1]), stop]
-        routes.append(Route(edge, label_of(graph.port(edge.sender)), points, back=True))
+        routes.append(Route(edge, sketch.label(edge), points, back=True))
     return routes
 
 

@@ -6,7 +6,7 @@
 Follow a moment of waiting to whom it waits for: a blocked node for its receiver, a starved one for its sender or
 for the server it asked. That one is busy, and the moment is its; or waits itself, and the moment goes on. A moment
 of each node is followed until it comes to rest, by the shares of time as probabilities (an absorbing Markov chain);
-the node where most come to rest is what the run waits for.
+the node where most come to rest is what the run waits for, or a busier one behind it that holds it up.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ def find(nodes: Mapping[str, Shares], edges: Sequence[EdgeFigures]) -> Finding:
         return Finding(None, _standstill(nodes, edges), blame)
     if all(shares.busy >= BUSY for shares in nodes.values()) and others:
         return Finding(None, "no node waits for another: each is busy, the processors are the limit", blame)
+    last = _downstream(first, nodes, edges)
+    if last != first:
+        return Finding(last, _sentence(last, nodes, edges), blame)
     second = others[0] if others else None
     if second is not None and blame[first] < IN_TURN * blame[second] and _ask_each_other(first, second, edges):
         sentence = (
@@ -92,6 +95,24 @@ def _blame(nodes: Mapping[str, Shares], edges: Sequence[EdgeFigures]) -> tuple[d
     return rested, sum(moving.values())
 
 
+def _downstream(name: str, nodes: Mapping[str, Shares], edges: Sequence[EdgeFigures]) -> str:
+    """The node that holds up the one most blamed: the last of those that block one another and are ever busier.
+
+    Who leads to a node bears blame for it while it works, though it could work no faster than what comes behind takes.
+    """
+    while True:
+        blocking = {node_of(edge.receiver) for edge in edges if edge.kind == "stream" and node_of(edge.sender) == name}
+        ways = _ways(name, nodes, edges) if nodes[name].blocked >= IDLE else {}
+        holding = [
+            other
+            for other, share in ways.items()
+            if other in blocking and share >= IDLE and nodes[other].busy > nodes[name].busy
+        ]
+        if not holding:
+            return name
+        name = max(holding, key=lambda other: ways[other])
+
+
 def _ways(name: str, nodes: Mapping[str, Shares], edges: Sequence[EdgeFigures]) -> dict[str, float]:
     """Whom a node waits for, each with the share of the node's time; what is missing to 1 is its own."""
     starving: dict[str, float] = {}
@@ -107,7 +128,8 @@ def _ways(name: str, nodes: Mapping[str, Shares], edges: Sequence[EdgeFigures]) 
             starving[begin] = starving.get(begin, 0.0) + edge.receiver_waits
     ways: dict[str, float] = {}
     for waits, share in ((starving, nodes[name].starved), (blocking, nodes[name].blocked)):
-        total = sum(waits.values())
+        # A node that sleeps waits longer than its edges know: for that nobody else is to blame.
+        total = max(sum(waits.values()), share)
         for other, wait in waits.items() if total > 0 else ():
             ways[other] = ways.get(other, 0.0) + share * wait / total
     return ways

@@ -51,21 +51,21 @@ class Connection:
                     f"{self.who} did not answer '{what}' within {seconds:g} s: its loop is held up; "
                     "`flow stack` shows by what"
                 )
-            if "sample" in words:
+            if "id" not in words:
                 self._samples.append(words)
-            elif words.get("id") in (number, None):
+            elif words["id"] in (number, None):
                 if "error" in words:
                     raise ControlError(str(words["error"]))
                 answer: Words = words["ok"]
                 return answer
 
     def samples(self, seconds: float) -> Iterator[Words]:
-        """What open taps send; ends when nothing came for `seconds`."""
+        """What comes unasked, of open taps and of a subscription; ends when nothing came for `seconds`."""
         while True:
             words = self._samples.popleft() if self._samples else self.hear(seconds)
             if words is None:
                 return
-            if "sample" in words:
+            if "id" not in words:
                 yield words
 
     def has_heard(self) -> bool:

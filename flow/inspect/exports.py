@@ -28,7 +28,7 @@ def save(sample: Sample, directory: Path, name: str) -> list[Path]:
       OSError: the directory cannot be written to.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    rate = next((value for key in RATES if isinstance(value := sample.fields.get(key), int) and value > 0), None)
+    rate = rate_of(sample)
     written = []
     for field, value in sample.fields.items():
         if not isinstance(value, SampledArray):
@@ -41,6 +41,11 @@ def save(sample: Sample, directory: Path, name: str) -> list[Path]:
         if rate is not None and value.values.ndim in (1, 2) and value.values.dtype.kind in "fi" and picture is None:
             written.append(_save_sound(path, value.values, rate))
     return written
+
+
+def rate_of(sample: Sample) -> int | None:
+    """Samples a second of the sound that a message is, if it is one."""
+    return next((value for key in RATES if isinstance(value := sample.fields.get(key), int) and value > 0), None)
 
 
 def _save_array(path: Path, values: Array) -> Path:

@@ -15,7 +15,8 @@ class NodeFigures:
     node: str
     replica: int
     state: str
-    """As its page says; "gone" when its process is, "hung" when its loop has not turned for 10 s."""
+    """As its page says; "gone" when its process is, "hung" when its loop has not turned for long, "computing" when a
+    thread of it has been at one computation for as long (a third of `flow run --stall`, so 10 s)."""
     worker: str
     pid: int
     restarts: int
@@ -43,7 +44,7 @@ class NodeFigures:
     """Bytes that torch holds of a GPU in its worker."""
     last_error: str
     stuck_s: float = 0.0
-    """How long its loop has not turned, if it hangs."""
+    """How long its loop has not turned, if it hangs, or its computation has gone on."""
 
     @property
     def name(self) -> str:

@@ -20,11 +20,20 @@ from flow.inspect.figures import EdgeFigures, EventLine, NodeFigures, Overview, 
 from flow.inspect.touched import touches
 from flow.logs import last_events
 from flow.run_directory import RunDirectory
+from flow.stats_layout import COMPUTING
 from flow.stats_reader import PageReader, PageView
 
-HUNG_S = 10.0
+SHOWN_S = 10.0
+"""Of a run that does not say how long a loop, or a computation, may be at one thing before that is shown."""
 WINDOW_LEAST_S = 0.5
 ALIVE = ("starting", "running", "waiting", "paused")
+TROUBLE = {
+    "hung": "hangs",
+    "gone": "has no process any more",
+    "failed": "failed",
+    "computing": "is at one computation",
+}
+"""States that a run waits for whatever else it does, the worst first, and what is said of a node in one."""
 DOINGS = ("busy", "starved", "blocked", "paused")
 _EDGE = re.compile(r"edge\.(?P<sender>.+)->(?P<receiver>.+)\.(?P<end>sent|received)(?P<what>_\w+)?")
 
@@ -47,7 +56,8 @@ class Look:
         now = time.time()
         views, problems = self._views()
         errors = _last_errors(self.run.logs)
-        nodes = tuple(_node(view, pid is not None, now, errors) for view in views)
+        shown_s = float(said.get("shown_s") or SHOWN_S)
+        nodes = tuple(_node(view, pid is not None, now, errors, shown_s) for view in views)
         edges = tuple(_edges(views, now))
         started = float(said.get("started") or said.get("created") or now)
         finding = find_bottleneck(nodes, edges)
@@ -100,7 +110,7 @@ class Look:
 def find_bottleneck(nodes: Iterable[NodeFigures], edges: Iterable[EdgeFigures]) -> bottleneck.Finding:
     """The bottleneck, or who is in the way of there being one."""
     nodes = list(nodes)
-    for state, said in (("hung", "hangs"), ("gone", "has no process any more"), ("failed", "failed")):
+    for state, said in TROUBLE.items():
         found = next((node for node in nodes if node.state == state), None)
         if found is not None:
             since = f" for {found.stuck_s:.0f} s" if found.stuck_s else ""
@@ -138,7 +148,7 @@ def _deltas(view: PageView, now: float) -> tuple[dict[str, int], float]:
     return {name: max(value - view.before.get(name, 0), 0) for name, value in view.counters.items()}, seconds
 
 
-def _node(view: PageView, owned: bool, now: float, errors: dict[str, str]) -> NodeFigures:
+def _node(view: PageView, owned: bool, now: float, errors: dict[str, str], shown_s: float) -> NodeFigures:
     deltas, seconds = _deltas(view, now)
     times = [deltas.get(f"_{doing}_us", 0) for doing in DOINGS]
     shares: list[float | None] = [each / sum(times) for each in times] if sum(times) else [None] * len(times)
@@ -149,8 +159,16 @@ def _node(view: PageView, owned: bool, now: float, errors: dict[str, str]) -> No
             rates[match["end"]] += grew / seconds
     handling, answers, batches = (_merged(view, end) for end in (".handling_us", ".answer_us", ".batch_rows"))
     alive = view.state in ALIVE
-    stuck = now - view.beaten if owned and alive and view.beaten and now - view.beaten > HUNG_S else 0.0
-    state = view.state
+    stuck = now - view.beaten if owned and alive and view.beaten and now - view.beaten > shown_s else 0.0
+    state = "hung" if stuck else view.state
+    last_error = errors.get(f"{view.node}-{view.replica}", "")
+    computing = view.gauges.get(COMPUTING, 0.0)
+    if stuck:  # what holds the loop is told of its worker: it may be at any of its nodes
+        last_error = errors.get(view.worker, last_error)
+    elif owned and alive and computing > shown_s and view.text:
+        state, stuck, last_error = "computing", computing, view.text
+    elif view.state == "failed":
+        last_error = view.text
     if alive and not owned:  # no worker outlives its supervisor
         state = "ended by a kill"
     elif alive and not _is_alive(view.pid):
@@ -158,7 +176,7 @@ def _node(view: PageView, owned: bool, now: float, errors: dict[str, str]) -> No
     return NodeFigures(
         node=view.node,
         replica=view.replica,
-        state="hung" if stuck else state,
+        state=state,
         worker=view.worker,
         pid=view.pid,
         restarts=view.incarnation,
@@ -176,7 +194,7 @@ def _node(view: PageView, owned: bool, now: float, errors: dict[str, str]) -> No
         batch_max=float(max((bounds(at)[0] for at, count in enumerate(batches) if count > 0.01), default=0)) or None,
         memory=int(view.gauges.get("_memory_bytes", 0)),
         device_memory=int(view.gauges.get("_device_bytes", 0)),
-        last_error=view.text if view.state == "failed" else errors.get(f"{view.node}-{view.replica}", ""),
+        last_error=last_error,
         stuck_s=stuck,
     )
 
@@ -255,17 +273,16 @@ def _workers(views: Iterable[PageView], now: float) -> Iterable[WorkerFigures]:
 
 
 def _last_errors(logs: Path) -> dict[str, str]:
-    """By node replica, the last thing that went wrong with it; several lines are told by their last."""
+    """By node replica, the last thing that went wrong with it; a traceback is told by its error."""
     found = {}
     for event in last_events(logs, most=200, level="warning"):
-        found[event.node] = event.text.strip().splitlines()[-1] if event.text.strip() else ""
+        found[event.node] = event.summary
     return found
 
 
 def _events(logs: Path, most: int) -> Iterable[EventLine]:
     for event in last_events(logs, most=most):
-        text = event.text.strip().splitlines()[0] if event.text.strip() else ""
-        yield EventLine(event.time, event.level, event.node, text)
+        yield EventLine(event.time, event.level, event.node, event.summary)
 
 
 def _last_beat(views: Iterable[PageView], otherwise: float) -> float:

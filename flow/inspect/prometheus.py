@@ -84,7 +84,7 @@ def _of_nodes(nodes: Iterable[NodeFigures], views: Iterable[PageView]) -> Iterat
         ),
         (*NODE, "doing"),
     )
-    every = (*STATES, "hung", "gone", "ended by a kill")
+    every = (*STATES, "hung", "gone", "computing", "ended by a kill")
     states = (((one.node, str(one.replica), state), float(state == one.state)) for one in nodes for state in every)
     yield _gauge("flow_node_state", "1 of the state that the node is in.", states, (*NODE, "state"))
     restarts = (((one.node, str(one.replica)), one.restarts) for one in nodes)

@@ -4,6 +4,7 @@
     client   {"id": 1, "do": "pause", "node": "learner-0"}
     server   {"id": 1, "ok": {…}}   or   {"id": 1, "error": "what is wrong, and what to do"}
     server   {"tap": 3, "sample": {…}}                                                       of a tap that is open
+    server   {"number": 7, "overview": {…}}               of the supervisor, to who subscribed: each is a whole picture
 
 The socket lies in the run's runtime directory, which only its user can enter; the server also asks the kernel who
 is there. Each process of a run has one: `supervisor.control`, and `NAME.control` of each worker.
@@ -21,8 +22,8 @@ from flow.errors import ControlError
 from flow.run_directory import RunDirectory
 
 VERSION = 1
-REQUEST_MAX = 64 * 1024
-"""Bytes of a request."""
+REQUEST_MAX = 16 * 1024**2
+"""Bytes of a request: as large as a message that is injected may be."""
 REPLY_MAX = 64 * 1024**2
 SUPERVISOR = "supervisor"
 _LENGTH = struct.Struct("<I")

@@ -18,7 +18,7 @@ from flow.errors import ControlError
 from flow.graph.model import End
 from flow.inspect.protocol import split_port
 from flow.inspect.resolved import receivers_of, resolved_graph
-from flow.inspect.samples import Sample, SampledArray
+from flow.inspect.samples import Sample, SampledArray, message_of
 from flow.inspect.session import Session
 from flow.message import Message
 from flow.run_directory import RunDirectory
@@ -100,33 +100,20 @@ def record(session: Session, source: Source, writer: RecordingWriter, *, wait_s:
     wanted = {"most_bytes": BYTES_MAX, "only": source.what}
     for _, sample in session.tap(replicas, source.port, seconds=wait_s, until=until, **wanted):
         writer.miss(sample.dropped)
-        writer.write(message_of(sample, source.message_type))
+        writer.write(_whole(sample, source.message_type))
         yield writer.count
 
 
-def message_of(sample: Sample, message_type: type[Message]) -> Message:
+def _whole(sample: Sample, message_type: type[Message]) -> Message:
     """A sample as the message it was.
 
     Raises:
       ControlError: it was cut.
     """
-    values: dict[str, Any] = {}
-    for field in message_type.fields:
-        if field.kind == "table":
-            start = f"{field.name}/"
-            table = {name[len(start) :]: each for name, each in sample.fields.items() if name.startswith(start)}
-            values[field.name] = {name: _whole(each) for name, each in table.items()}
-        else:
-            values[field.name] = _whole(sample.fields[field.name])
-    return message_type(**values)
-
-
-def _whole(value: Any) -> Any:
-    if not isinstance(value, SampledArray):
-        return value
-    if value.is_cut:
-        raise ControlError(
-            f"a message with an array of {value.shape} is larger than {BYTES_MAX >> 20} MiB and came cut; "
-            "put a nodes.sink.recording:tee into the graph instead"
-        )
-    return value.values
+    for name, value in sample.fields.items():
+        if isinstance(value, SampledArray) and value.is_cut:
+            raise ControlError(
+                f"a message with {name} of {value.shape} is larger than {BYTES_MAX >> 20} MiB and came cut; put a "
+                "nodes.sink.recording:tee into the graph instead"
+            )
+    return message_of(sample.fields, message_type)

@@ -88,7 +88,7 @@ def read_sample(words: dict[str, Any]) -> Sample:
       ControlError: the frame holds none.
     """
     try:
-        fields = {field[0]: field[1] if len(field) == 2 else _array(*field[1:]) for field in words["fields"]}
+        fields = read_fields(words["fields"])
         return Sample(
             str(words["type"]),
             str(words["what"]),
@@ -100,6 +100,40 @@ def read_sample(words: dict[str, Any]) -> Sample:
         )
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise ControlError(f"what came from a tap is no sample: {error}") from error
+
+
+def message_of(fields: dict[str, Any], message_type: type[Message]) -> Message:
+    """A message from fields as `fields_of` told them.
+
+    Raises:
+      ControlError: one is missing, or is none of the type's.
+    """
+    values: dict[str, Any] = {}
+    left = {name: each.values if isinstance(each, SampledArray) else each for name, each in fields.items()}
+    for field in message_type.fields:
+        start = f"{field.name}/"
+        if field.kind == "table":
+            values[field.name] = {name[len(start) :]: left.pop(name) for name in list(left) if name.startswith(start)}
+        elif field.name in left:
+            values[field.name] = left.pop(field.name)
+        else:
+            raise ControlError(f"{message_type.__name__} needs {field.name}: {field}")
+    if left:
+        has = ", ".join(field.name for field in message_type.fields)
+        raise ControlError(f"{message_type.__name__} has no field '{next(iter(left))}'; it has {has}")
+    return message_type(**values)
+
+
+def read_fields(told: list[Any]) -> dict[str, SampledArray | int | float | bool | str]:
+    """Fields as they came in a frame.
+
+    Raises:
+      ControlError: they are none.
+    """
+    try:
+        return {field[0]: field[1] if len(field) == 2 else _array(*field[1:]) for field in told}
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise ControlError(f"what came is no sample of a message: {error}") from error
 
 
 def _array(dtype: str, shape: list[int], kept: list[int], content: bytes) -> SampledArray:

@@ -157,7 +157,7 @@ class ControlServer:
 async def _part(stream: trio.SocketStream) -> bytes:
     """What came next; nothing of a client that is gone, in whatever way it went."""
     try:
-        return bytes(await stream.receive_some(REQUEST_MAX))
+        return bytes(await stream.receive_some(CHUNK))
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         return b""
 

@@ -140,6 +140,16 @@ class Session:
                 if time.monotonic() >= until:
                     return
 
+    def overviews(self, hz: float, *, seconds: float = 10.0) -> Iterator[Words]:
+        """The whole run as it stands, pushed by its supervisor so many times a second: `Overview` as values.
+
+        Ends when nothing came for `seconds`.
+        """
+        supervisor = self.connection(SUPERVISOR)
+        self.ask_supervisor("subscribe", hz_max=hz)
+        for words in supervisor.samples(seconds):
+            yield words["overview"]
+
     def close(self) -> None:
         for connection in self._connections.values():
             connection.close()

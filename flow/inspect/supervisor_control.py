@@ -1,4 +1,6 @@
-"""What the supervisor does for inspectors: checkpoints, an end to the run, and the stack of a worker that hangs."""
+"""What the supervisor does for inspectors: checkpoints, an end to the run, the stack of a worker that hangs, and how it
+all stands, pushed to who subscribed.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from flow.errors import ControlError
+from flow.inspect.overviews import Overviews
 from flow.inspect.protocol import SUPERVISOR, Words, socket_file
 from flow.inspect.server import Client, ControlServer, asked
 from flow.inspect.touched import touch
@@ -34,12 +37,15 @@ class SupervisorControl:
     async def run(self) -> None:
         directory = self.supervisor.directory
         hello = {"run": directory.name, "who": SUPERVISOR, "pid": os.getpid()}
-        handlers = {each.__name__: each for each in (self.checkpoint, self.stop, self.stack)}
+        pushed = Overviews(directory)
+        handlers = {each.__name__: each for each in (self.checkpoint, self.stop, self.stack, pushed.subscribe)}
 
         def warn(text: str) -> None:
             self.supervisor.log.warning("", text)
 
-        await ControlServer(socket_file(directory, SUPERVISOR), hello, handlers, warn).run()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ControlServer(socket_file(directory, SUPERVISOR), hello, handlers, warn).run)
+            nursery.start_soon(pushed.run)
 
     async def checkpoint(self, client: Client, request: Words) -> Words:
         """Take one now; it changes nothing that a run computes, so nothing is touched."""

@@ -24,7 +24,7 @@ from flow.errors import ControlError
 from flow.inspect.client import Connection, connect
 from flow.inspect.overview import Look
 from flow.inspect.protocol import Words
-from flow.inspect.trace import NO_LINK, RECORD, Flow, Kind
+from flow.inspect.trace_layout import NO_LINK, RECORD, Flow, Kind
 from flow.run_directory import RunDirectory
 
 POLL_S = 0.1
@@ -46,7 +46,7 @@ Record = tuple[int, int, int, int, int, int, int, int, int, int]
 
 
 @dataclass
-class WorkerTrace:
+class TracedWorker:
     """What one worker wrote. pid: its process. edges: by link. gone: why nothing more came of it."""
 
     worker: str
@@ -71,7 +71,7 @@ class Timeline:
 
     run: str
     seconds: float
-    workers: list[WorkerTrace]
+    workers: list[TracedWorker]
 
     @property
     def records(self) -> int:
@@ -124,7 +124,7 @@ def _track_name(node: str, which: str) -> str:
     return f"{name}[{replica}] {which}".rstrip()
 
 
-def _slice(worker: WorkerTrace, record: Record) -> dict[str, Any]:
+def _slice(worker: TracedWorker, record: Record) -> dict[str, Any]:
     number, track, name, _, start, end, sequence, link, a, b = record
     kind = Kind(number)
     args: dict[str, Any] = {}
@@ -197,10 +197,13 @@ def take(
         connections = [stack.enter_context(connect(run, name)) for name in names]
         workers = [_begin(name, each, most) for name, each in zip(names, connections, strict=True)]
         began = time.monotonic()
-        while time.monotonic() < began + seconds and not over():
-            for worker, connection in zip(workers, connections, strict=True):
-                _read(worker, connection)
-            time.sleep(POLL_S)
+        with contextlib.suppress(KeyboardInterrupt):  # what was written until then is a trace too
+            while time.monotonic() < began + seconds and not over():
+                for worker, connection in zip(workers, connections, strict=True):
+                    _read(worker, connection)
+                if all(worker.gone for worker in workers):
+                    break
+                time.sleep(POLL_S)
         for worker, connection in zip(workers, connections, strict=True):
             _end(worker, connection)
         return Timeline(run.name, round(time.monotonic() - began, 3), workers)
@@ -213,13 +216,13 @@ def new_file(run: RunDirectory) -> Path:
     return folder / f"trace-{time.strftime('%Y%m%d-%H%M%S')}.json"
 
 
-def _begin(name: str, connection: Connection, most: int) -> WorkerTrace:
+def _begin(name: str, connection: Connection, most: int) -> TracedWorker:
     told = connection.ask("trace_start", most=most)
     edges = {int(link): str(edge) for link, edge in told["edges"].items()}
-    return WorkerTrace(name, int(connection.hello["pid"]), edges, int(told["now"]))
+    return TracedWorker(name, int(connection.hello["pid"]), edges, int(told["now"]))
 
 
-def _read(worker: WorkerTrace, connection: Connection) -> None:
+def _read(worker: TracedWorker, connection: Connection) -> None:
     """Take what waits. A worker that died in between has said what it had."""
     try:
         while not worker.gone:
@@ -234,7 +237,7 @@ def _read(worker: WorkerTrace, connection: Connection) -> None:
         worker.gone = str(error)
 
 
-def _end(worker: WorkerTrace, connection: Connection) -> None:
+def _end(worker: TracedWorker, connection: Connection) -> None:
     try:
         if not worker.gone:
             connection.ask("trace_stop")

@@ -18,7 +18,8 @@ import trio
 
 from flow.inspect.protocol import pack
 from flow.inspect.samples import fields_of
-from flow.inspect.trace import Flow, Kind, PortTrace, Recorder
+from flow.inspect.trace import PortTrace, Recorder
+from flow.inspect.trace_layout import Flow, Kind
 from flow.message import Message, size_in_bytes
 from flow.occupancy import Occupancy
 from flow.port_spec import PortSpec, Rest, spec_of

@@ -2,7 +2,7 @@
 
 open_tap close_tap peek describe stack        look
 trace_start trace_read trace_stop             look, in worker_trace.py
-pause resume step set restart                 change: written down, the run is touched from then on
+pause resume step set restart inject          change: written down, the run is touched from then on
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from flow import checkpoints
 from flow import saved as saved_state
 from flow.errors import CheckpointError, ControlError
 from flow.inspect import live
+from flow.inspect.inject import Injections
 from flow.inspect.protocol import Words, socket_file
 from flow.inspect.samples import fields_of
 from flow.inspect.server import Client, ControlServer, asked
@@ -50,7 +51,7 @@ class WorkerControl:
         worker = self.worker
         hello = {"run": worker.directory.name, "who": f"worker {worker.name}", "pid": worker.pid}
         does = (self.open_tap, self.close_tap, self.peek, self.describe, self.stack)
-        changes = (self.pause, self.resume, self.step, self.set, self.restart)
+        changes = (self.pause, self.resume, self.step, self.set, self.restart, Injections(worker).inject)
         trace = WorkerTrace(worker)
         traces = (trace.trace_start, trace.trace_read, trace.trace_stop)
         handlers = {each.__name__: each for each in (*does, *traces, *changes)}

@@ -30,6 +30,7 @@ import trio
 from flow.computing import InTheLoop, current_threads
 from flow.context import Context, Live, MetricsInMemory
 from flow.errors import SettingError
+from flow.forgotten import no_forgotten_await
 from flow.message import Message
 from flow.node_type import NodeType, Port
 from flow.ports import Call, In, Latest, Out, Publish, Serve
@@ -143,7 +144,7 @@ class _Drive:
 
     async def _node(self, keywords: dict[str, Any]) -> None:
         current_threads.set(InTheLoop(self.type.name))
-        with self.nodes_scope:
+        with no_forgotten_await(self.nodes_scope), self.nodes_scope:
             await self.type.function(*self.ports.values(), **keywords)
         for port in self.ports.values():
             if hasattr(port, "end"):

@@ -35,6 +35,7 @@ from trio.testing import wait_all_tasks_blocked
 from flow.computing import current_threads
 from flow.context import Context, Live, MetricsInMemory
 from flow.errors import SettingError
+from flow.forgotten import no_forgotten_await
 from flow.host import first_cause
 from flow.message import Message
 from flow.node_type import NodeType, Port
@@ -252,7 +253,7 @@ class Harness:
             )
         ports = self.stage.ports()
         try:
-            with self.scope:
+            with no_forgotten_await(self.scope), self.scope:
                 await self.type.function(*ports.values(), **keywords)
                 for port in ports.values():
                     if hasattr(port, "end"):

@@ -22,6 +22,7 @@ from flow.batch import Batch
 from flow.computing import current_threads
 from flow.context import Context, Live
 from flow.errors import FlowError, MessageError
+from flow.forgotten import no_forgotten_await
 from flow.host import first_cause
 from flow.message import Message
 from flow.node_type import NodeType, Port
@@ -195,7 +196,7 @@ class Trial:
         self.steps.task = trio.lowlevel.current_task()
         record = self.record
         try:
-            with self.scope:
+            with no_forgotten_await(self.scope), self.scope:
                 coroutine: Any = self.type.function(*self.stage.ports().values(), **self._keywords())
                 await stepped(coroutine, self.steps)
                 record.ended = not record.cancelled

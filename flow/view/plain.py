@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from types import TracebackType
 from typing import TextIO
 
+from flow.logs import Event
 from flow.progress import Progress
 from flow.view.numbers import about, clean, duration, rate, real, whole
 
 EVERY_S = 5.0
+_START = re.compile(r", start \d+")
+"""What tells two tracebacks of one failing node apart, and nothing else."""
 
 
 def plain_line(progress: Progress) -> str:
@@ -47,12 +51,13 @@ class PlainView:
         self._every_s = every_s
         self._next: float | None = None
         self._event_time = 0.0
+        self._told: set[tuple[str, str]] = set()
 
     def show(self, progress: Progress) -> None:
         """Show how the run stands; does nothing most of the time."""
         for event in progress.events:
             if event.time > self._event_time and event.level in ("warning", "error"):
-                self._say(f"{event.level}: {event.node} {event.text}")
+                self._tell(event)
         self._event_time = max([self._event_time, *(event.time for event in progress.events)])
         if self._next is None:
             self._next = progress.now + self._every_s
@@ -60,9 +65,21 @@ class PlainView:
             self._next = max(self._next + self._every_s, progress.now)
             self._say(plain_line(progress))
 
-    def _say(self, line: str) -> None:
+    def _tell(self, event: Event) -> None:
+        """Say an event, a traceback with its lines; one that was said before only by what it says."""
+        what = f"{event.level}: {event.node}".strip()
+        lines = event.text.rstrip().splitlines() or [""]
+        key = (event.node, _START.sub("", event.text))
+        if len(lines) > 1 and key in self._told:
+            self._say(f"{what} {event.summary} (the traceback is the same as above)")
+            return
+        self._told.add(key)
+        self._say(f"{what} {lines[0]}", *(f"    {line}" for line in lines[1:]))
+
+    def _say(self, *lines: str) -> None:
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        text = clean(line).encode(encoding, "replace").decode(encoding)
+        kept = [f"{' ' * (len(line) - len(line.lstrip(' ')))}{clean(line)}".rstrip() for line in lines]
+        text = "\n".join(kept).encode(encoding, "replace").decode(encoding)
         try:
             self._stream.write(text + "\n")
             self._stream.flush()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from flow.inspect.touched import touched_text, touches
+from flow.logs import events_of
 from flow.progress import Progress
 from flow.run_directory import RunDirectory
 from flow.view.numbers import clean, duration, rate, real, whole
@@ -42,9 +45,20 @@ def summary(progress: Progress, run: RunDirectory, outcome: str, cause: str = ""
             lines.append(f"    {name:<20}{what.format(path=run.path)}")
     if outcome != "done" and run.checkpoints.is_dir() and any(run.checkpoints.iterdir()):
         lines += ["", f"  go on with: flow run --resume {run.name}"]
+    log = _log_of_failure(run) if outcome == "failed" else None
+    if log is not None:
+        lines += ["", f"  with its traceback: {log}"]
     if cause:
         lines += ["", f"{'first cause' if outcome == 'failed' else 'ended because'}: {cause.strip()}"]
     return "\n".join(lines)
+
+
+def _log_of_failure(run: RunDirectory) -> Path | None:
+    """The log of the process that has the last error to tell."""
+    errors = [
+        (event.time, path) for path in run.logs.glob("*.jsonl") for event in events_of(path) if event.level == "error"
+    ]
+    return max(errors)[1].with_suffix(".log") if errors else None
 
 
 def _metrics(progress: Progress) -> list[str]:

@@ -304,7 +304,7 @@ def _events(progress: Progress, most: int) -> list[RenderableType]:
     for event in progress.events:
         line = Text()
         line.append(time.strftime("%H:%M:%S  ", time.localtime(event.time)), "dim")
-        line.append(clean(f"{event.node}  {event.text}"), LEVELS.get(event.level, ""))
+        line.append(clean(f"{event.node}  {event.summary}"), LEVELS.get(event.level, ""))
         lines.append(line)
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"

@@ -24,7 +24,7 @@ from flow import Array, Names
 from flow.errors import FlowError, SettingError
 
 OPENSPIEL = "openspiel:"
-OWN = ("nim", "tictactoe")
+OWN = ("nim", "tictactoe", "go", "chess", "shogi")
 
 
 class IllegalMove(FlowError):
@@ -87,9 +87,17 @@ class Game(Protocol):
         """Every position that a game can begin at."""
         ...
 
+    def action_planes(self) -> NDArray[np.uint8] | None:
+        """(A, Q, H, W), how a move enters a network over planes; None where the network's own way will do."""
+        ...
+
 
 def game_named(name: str) -> Game:
-    """The rules of a game: "nim", "tictactoe", or any two-player board game of OpenSpiel, "openspiel:connect_four".
+    """The rules of a game.
+
+    Args:
+      name: "nim", "tictactoe"; "go", "go:9" for a smaller board, "chess", "chess:100" for so many boards in what is
+        seen, "shogi": as the paper encodes them; or any two-player board game of OpenSpiel, "openspiel:connect_four".
 
     Raises:
       SettingError: there is no such game, or it is not of this kind.
@@ -107,9 +115,33 @@ def game_named(name: str) -> Game:
         from nodes.games.tictactoe import TicTacToe
 
         return TicTacToe()
+    if name.partition(":")[0] in ("go", "chess", "shogi"):
+        return _encoded(name)
     near = difflib.get_close_matches(name, OWN, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, OWN))}"
     raise SettingError(f"{name!r} is no game; {hint} Games of OpenSpiel are written 'openspiel:connect_four'")
+
+
+def _encoded(name: str) -> Game:
+    from nodes.games.chess import Chess
+    from nodes.games.encoded import EncodedGame
+    from nodes.games.go import SIZE_MAX, SIZE_MIN, Go
+    from nodes.games.shogi import Shogi
+
+    own, colon, number = name.partition(":")
+    if not colon:
+        return EncodedGame(name, {"go": Go, "chess": Chess, "shogi": Shogi}[own]())
+    count = int(number) if number.isdigit() else -1
+    if own == "go" and SIZE_MIN <= count <= SIZE_MAX:
+        return EncodedGame(name, Go(count))
+    if own == "chess" and count >= 1:
+        return EncodedGame(name, Chess(count))
+    known = {
+        "go": f'"go:9", a board from {SIZE_MIN} to {SIZE_MAX}',
+        "chess": '"chess:100", how many boards are seen',
+        "shogi": '"shogi" alone',
+    }
+    raise SettingError(f"{name!r} is no game; write {known[own]}")
 
 
 @dataclass(frozen=True)

@@ -73,3 +73,6 @@ class Nim:
     def starts(self) -> list[Position]:
         every = itertools.product(*(range(most + 1) for most in HEAPS))
         return [NimPosition(heaps) for heaps in every if any(heaps)]
+
+    def action_planes(self) -> NDArray[np.uint8] | None:
+        return None

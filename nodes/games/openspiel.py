@@ -120,10 +120,15 @@ class OpenSpiel:
         state = self._game.new_initial_state()
         return [OpenSpielPosition(state, self, 1 - state.current_player())]
 
+    def action_planes(self) -> NDArray[np.uint8] | None:
+        """OpenSpiel says nothing of where a move lies."""
+        return None
+
     def searcher(self, simulations: int, seed: int, uct_c: float, memory_mb: int) -> Searcher:
         """OpenSpiel's own tree search with random playouts, as an opponent."""
         import pyspiel
 
+        seed %= 1 << 31  # its seeds are of 32 bits with a sign
         evaluator = pyspiel.RandomRolloutEvaluator(1, seed)
         bot = pyspiel.MCTSBot(self._game, evaluator, uct_c, simulations, memory_mb, True, seed, False)
         return Searcher(bot)

@@ -73,3 +73,6 @@ class TicTacToe:
 
     def starts(self) -> list[Position]:
         return [TicTacToePosition()]
+
+    def action_planes(self) -> NDArray[np.uint8] | None:
+        return None

@@ -12,7 +12,7 @@ from flow.testing import Given
 from nodes.experience import Actions, Observations, Transitions
 from nodes.games.interface import game_named
 from nodes.games.messages import Evaluations, Plans, PlayedGame, Positions, Roots, Samples, Steps
-from nodes.learn.classifier import Labelled
+from nodes.learn.classifier import Labelled, Logits
 from nodes.learn.q import Experience
 from nodes.messages import Priorities, Weights
 
@@ -73,6 +73,15 @@ def classifier() -> Given:
 def evaluator() -> Given:
     tests = st.builds(labelled, st.integers(0, 3), _SEEDS)
     return Given(_PICTURES, {"tests": tests, "weights": _weights_of(_perceptron(CLASSES))})
+
+
+def examiner() -> Given:
+    def answers(settings: Mapping[str, Any]) -> Any:
+        return lambda asked: Logits(np.tile(asked.image.sum(-1, keepdims=True), CLASSES), 1 << 40)
+
+    tests = st.builds(labelled, st.integers(0, 3), _SEEDS)
+    messages = {"tests": tests, "weights": st.just(Weights({}))}
+    return Given({}, messages, answers={"classify": answers})
 
 
 def experience(rows: int, seed: int, steps: int = 2) -> Experience:

@@ -2,6 +2,7 @@
 
 batches ──► learner ┄┄ weights ┄┄► evaluator ◄── held-out batches
                                       └──► test_accuracy
+Where the network is served elsewhere, `examiner` asks for its answers instead of computing them.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import numpy as np
 import trio
 from jaxtyping import Float32, Int64
 
-from flow import Array, Context, In, Latest, Live, Message, Promises, Publish, Range, Saved, compute, node
+from flow import Array, Call, Context, In, Latest, Live, Message, Promises, Publish, Range, Saved, compute, node
 from flow.errors import MessageError
+from flow.kept import Kept
 from nodes.messages import Weights
 
 if TYPE_CHECKING:
     from torch import nn
+
+# How long an examiner waits for weights to reach who serves them.
+_LOOK_AGAIN_S = 0.01
 
 
 class Labelled(Message):
@@ -30,11 +35,34 @@ class Labelled(Message):
     """From 0."""
 
 
+class Pictures(Message, repeatable=True):
+    """Pictures to be classified."""
+
+    image: Float32[Array, "rows ..."]
+
+
+class Logits(Message):
+    """Of each class; the largest is the answer."""
+
+    logits: Float32[Array, "rows classes"]
+    version: int
+    """Of the weights."""
+
+
 @dataclass
 class Progress:
     """How far the learner is; kept in checkpoints."""
 
     updates: int = 0
+
+
+@dataclass
+class Examined:
+    """Up to which weights an examiner is, and how far with the next; kept in checkpoints."""
+
+    version: int = -1
+    batches: int = 0
+    right: int = 0
 
 
 @node(needs=("torch",), promises=Promises(given="nodes.given.learning:classifier", seeded=True))
@@ -115,6 +143,45 @@ async def evaluator(
         accuracy = await compute(judge.accuracy, newest)
         context.metrics.gauge("test_accuracy", accuracy)
         context.metrics.record("evaluations", accuracy)
+
+
+@node(promises=Promises(given="nodes.given.learning:examiner"))
+async def examiner(
+    tests: In[Labelled],
+    weights: Latest[Weights],
+    classify: Call[Pictures, Logits],
+    context: Context,
+    saved: Saved,
+) -> None:
+    """Take in all that was held out; ask a served classifier about it whenever weights are new, until none are newer.
+
+    The weights themselves are not looked at: of a module in several parts, those of one say that there are new ones.
+    """
+    held = saved.keep("tests", Kept(Labelled))
+    done = saved.keep("progress", Examined())
+    async for batch in tests:
+        held.append(batch)
+    rows = sum(len(batch.label) for batch in held)
+    if not rows:
+        context.log("nothing was held out, so nothing is measured", "warning")
+        return
+    while True:
+        try:
+            await weights.wait(newer_than=done.version)
+        except trio.EndOfChannel:
+            return
+        version = weights.version
+        while done.batches < len(held):
+            batch = held[done.batches]
+            answer = await classify(Pictures(batch.image))
+            if answer.version < version:  # they are on their way to who serves
+                await trio.sleep(_LOOK_AGAIN_S)
+                continue
+            done.right += int((answer.logits.argmax(-1) == batch.label).sum())
+            done.batches += 1
+        context.metrics.gauge("test_accuracy", done.right / rows)
+        context.metrics.record("evaluations", done.right / rows)
+        done.version, done.batches, done.right = version, 0, 0
 
 
 class Student:

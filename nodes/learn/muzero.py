@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from flow import Context, In, Live, Out, Promises, Publish, Range, Saved, compute, node
+from flow import Array, Context, In, Live, Out, Promises, Publish, Range, Saved, compute, node
 from flow.errors import MessageError
 from nodes.games.interface import GAMES, game_named
 from nodes.games.messages import Samples
@@ -83,6 +83,7 @@ async def learner(
         weight_decay,
         value_cost,
         context.seed,
+        rules.action_planes(),
     )
     saved.keep("network", student.network)
     saved.keep("optimiser", student.optimiser)
@@ -123,6 +124,7 @@ class Student:
         weight_decay: float,
         value_cost: float,
         seed: int,
+        action_planes: Array | None = None,
     ) -> None:
         import torch  # this worker has it imported already; others never do
 
@@ -133,7 +135,15 @@ class Student:
         self._value_cost = value_cost
         self._shape, self._actions = observation_shape, actions
         torch.manual_seed(seed)
-        made: Any = build(network, observation_shape, actions, width=width, blocks=blocks, bins=bins)
+        made: Any = build(
+            network,
+            observation_shape,
+            actions,
+            width=width,
+            blocks=blocks,
+            bins=bins,
+            action_planes=action_planes,
+        )
         self.network = made.to(self.device)
         parameters = self.network.parameters()
         self.optimiser: torch.optim.Optimizer = (

@@ -9,12 +9,14 @@ the range of what it gives, however often it is applied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -45,7 +47,14 @@ class MuZeroNetwork(Protocol):
 
 
 def build(
-    name: str, observation_shape: Sequence[int], actions: int, *, width: int = 64, blocks: int = 2, bins: int = 0
+    name: str,
+    observation_shape: Sequence[int],
+    actions: int,
+    *,
+    width: int = 64,
+    blocks: int = 2,
+    bins: int = 0,
+    action_planes: NDArray[np.uint8] | None = None,
 ) -> nn.Module:
     """Make a freshly initialised network; each is a MuZeroNetwork.
 
@@ -56,6 +65,7 @@ def build(
       width: units of a layer, or planes.
       blocks: residual blocks of h and of g; "mlp" has none.
       bins: n of the value and reward heads; 0: one number each.
+      action_planes: (A, Q, H, W), how an action enters the dynamics of "board"; None: its own way.
 
     Raises:
       ValueError: no network has that name, or it does not take such observations.
@@ -63,10 +73,13 @@ def build(
     # Imported here: each architecture imports this file.
     from nodes.nets.muzero_board import Board
 
-    known: dict[str, Callable[..., nn.Module]] = {"mlp": Mlp, "board": Board}
-    if name not in known:
-        raise ValueError(f"no network is named {name!r}; there are {', '.join(map(repr, known))}")
-    return known[name](tuple(observation_shape), actions, width=width, blocks=blocks, bins=bins)
+    shape = tuple(observation_shape)
+    if name == "mlp":
+        return Mlp(shape, actions, width=width, blocks=blocks, bins=bins)
+    if name == "board":
+        planes = None if action_planes is None else torch.from_numpy(action_planes)
+        return Board(shape, actions, width=width, blocks=blocks, bins=bins, action_planes=planes)
+    raise ValueError(f"no network is named {name!r}; there are 'mlp', 'board'")
 
 
 def unroll(network: MuZeroNetwork, observations: Tensor, actions: Tensor) -> Unroll:

@@ -3,8 +3,9 @@
     planes ─► conv 3x3 ─► blocks ─► s⁰        s, one plane an action kind ─► conv 3x3 ─► blocks ─► s'
     s ─► conv 1x1 ─► linear: policy, value    s' ─► conv 1x1 ─► linear: reward
 
-An action enters the dynamics as planes: where actions are as many as squares, one plane with its square set; where they
-are as many as columns, one with its column set; else a constant plane an action (arXiv:1911.08265, appendix E).
+An action enters the dynamics as planes (arXiv:1911.08265, appendix E): those that the game has for it; else, where
+actions are as many as squares, one plane with its square set; where they are as many as columns, one with its column
+set; else a constant plane an action.
 GroupNorm stands for BatchNorm, whose running statistics an actor would need too.
 """
 
@@ -23,7 +24,14 @@ class Board(nn.Module):
     """Planes (C, H, W) in; see MuZeroNetwork for what comes out."""
 
     def __init__(
-        self, observation_shape: tuple[int, ...], actions: int, *, width: int = 64, blocks: int = 2, bins: int = 0
+        self,
+        observation_shape: tuple[int, ...],
+        actions: int,
+        *,
+        width: int = 64,
+        blocks: int = 2,
+        bins: int = 0,
+        action_planes: Tensor | None = None,
     ) -> None:
         if len(observation_shape) != 3:
             raise ValueError(f'network "board" takes planes (C, H, W), found {observation_shape}; set network = "mlp"')
@@ -33,7 +41,10 @@ class Board(nn.Module):
         self.hidden_shape = (width, height, columns)
         self.represented = nn.Sequential(_conv(channels, width), *(_Residual(width) for _ in range(blocks)))
         self.action_planes: Tensor
-        self.register_buffer("action_planes", _action_planes(actions, height, columns))
+        if action_planes is None:
+            action_planes = _action_planes(actions, height, columns)
+        # The game says what they are; they are no weights, and would be most of what is published.
+        self.register_buffer("action_planes", action_planes, persistent=False)
         planes = width + self.action_planes.shape[1]
         self.moved = nn.Sequential(_conv(planes, width), *(_Residual(width) for _ in range(blocks)))
         self.policy = _head(width, squares, actions)
@@ -45,7 +56,7 @@ class Board(nn.Module):
 
     def dynamics(self, hidden: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """See MuZeroNetwork."""
-        moved = self.moved(torch.cat([hidden, self.action_planes[actions]], 1))
+        moved = self.moved(torch.cat([hidden, self.action_planes[actions].to(hidden.dtype)], 1))
         return scaled(moved), self.reward(moved)
 
     def predict(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,7 +65,7 @@ class Board(nn.Module):
 
 
 def _action_planes(actions: int, height: int, columns: int) -> Tensor:
-    """(A, P, H, W)."""
+    """(A, Q, H, W)."""
     if actions == height * columns:
         return torch.eye(actions).view(actions, 1, height, columns)
     if actions == columns:

@@ -29,6 +29,10 @@ class Perceptron(nn.Module):
             layers += [nn.Linear(before, after), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
 
+    def blocks(self) -> list[nn.Module]:
+        """What it runs one after the other, so that it can be split."""
+        return list(self.layers)
+
     def forward(self, inputs: Float[Tensor, "B ..."]) -> Float[Tensor, "B outputs"]:
         """One output for each of B inputs."""
         answer: Tensor = self.layers(inputs)

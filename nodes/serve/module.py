@@ -32,7 +32,8 @@ Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
 
 
-def _answers(settings: Mapping[str, Any], known: Mapping[str, type[Message]]) -> Mapping[str, type[Message]]:
+def bind_answers(settings: Mapping[str, Any], known: Mapping[str, type[Message]]) -> Mapping[str, type[Message]]:
+    """What the settings `inputs` and `answers` decide of the types of questions and answers."""
     if "Q" in known:
         for name in settings["inputs"] or ():
             require_field(known["Q"], name, "inputs")
@@ -66,7 +67,7 @@ def answer_type(texts: list[str], rows: Dim | None = None) -> type[Message]:
     return derived("Answers", tuple(fields))
 
 
-@node(needs=("torch",), binds=_answers, promises=Promises(given="nodes.given.general:served_module"))
+@node(needs=("torch",), binds=bind_answers, promises=Promises(given="nodes.given.general:served_module"))
 async def module(
     requests: Serve[Q, A],
     context: Context,
@@ -107,7 +108,7 @@ async def module(
         context.metrics.gauge("batch_rows", batch.rows)
 
 
-@node(needs=("torch",), binds=_answers, promises=Promises(given="nodes.given.general:served_with_weights"))
+@node(needs=("torch",), binds=bind_answers, promises=Promises(given="nodes.given.general:served_with_weights"))
 async def module_with_weights(
     requests: Serve[Q, A],
     weights: Latest[Weights],
@@ -219,10 +220,10 @@ class Served:
         with torch.inference_mode():
             tensors = [tensor_of(np.asarray(getattr(questions, name)), self.device) for name in names]
             returned = self.module(*tensors)
-        return into(**_named(returned, into, self.version))
+        return into(**named_answer(returned, into, self.version))
 
 
-def _named(returned: Any, into: type[Message], version: int) -> dict[str, Any]:
+def named_answer(returned: Any, into: type[Message], version: int) -> dict[str, Any]:
     """What a module returned, by the fields of the answer."""
     scalars = {field.name: version for field in into.fields if field.name == "version" and field.scalar is int}
     names = [field.name for field in into.fields if field.name not in scalars or field.kind != "scalar"]

@@ -63,8 +63,9 @@ async def model(
     # Unlike that of any other start or replica of this node, so that a planner sees when its hidden states are gone.
     epoch = zlib.crc32(f"{context.name} {context.replica} {context.incarnation}".encode())
     served = await compute(
-        Served, rules.observation_shape, rules.actions, network, width, blocks, bins, device, slots_max, epoch
-    )
+        Served, rules.observation_shape, rules.actions, network, width, blocks, bins, device, slots_max, epoch,
+        rules.action_planes(),
+    )  # fmt: skip
     await compute(served.load, newest, weights.version)
 
     async def answer(port: Serve[Any, Evaluations], what: Any) -> None:
@@ -100,12 +101,21 @@ class Served:
         device: str = "cpu",
         slots_max: int = 1_000_000,
         epoch: int = 0,
+        action_planes: Array | None = None,
     ) -> None:
         from nodes.nets.device import choose_device  # this worker has torch imported already; others never do
         from nodes.nets.muzero import build
 
         self.device = choose_device(device)
-        made: Any = build(network, observation_shape, actions, width=width, blocks=blocks, bins=bins)
+        made: Any = build(
+            network,
+            observation_shape,
+            actions,
+            width=width,
+            blocks=blocks,
+            bins=bins,
+            action_planes=action_planes,
+        )
         self.network = made.to(self.device).eval()
         self.version = -1
         self._slots_max, self._epoch = slots_max, epoch

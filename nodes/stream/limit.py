@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 import trio
 
-from flow import In, Live, Message, Out, Range, Saved, node
+from flow import In, Live, Message, Out, Range, Saved, node, sleep_until
 from flow.kept import Kept
 
 M = TypeVar("M", bound=Message)
@@ -28,19 +28,31 @@ async def limit(
 
     Args:
       per_second: messages a second in the long run; can be changed while it runs.
-      burst: messages that may go at once after a pause.
+      burst: messages that may go at once after a pause of the input; 1 spaces all of them evenly, more lets an input
+        that comes in clumps keep the rate over a stretch of `burst` messages.
+
+    A wake-up that comes late (a machine with other work on it, a rate above that of its timer) does not lower the rate:
+    each message has its due time, and those that are due go at once.
     """
     kept = saved.keep("kept", Kept(items.message_type))
     # When a message would go if all had come evenly (the "theoretical arrival time" of the leaky bucket).
-    even = trio.current_time()
+    even = sent = trio.current_time()
+    late = 0.0  # how long after it was due the last message went
 
     async def send() -> None:
-        nonlocal even
-        interval = 1 / per_second.value
-        await trio.sleep_until(even - (burst - 1) * interval)
-        even = max(even, trio.current_time()) + interval
+        nonlocal even, sent, late
+        interval, now = 1 / per_second.value, trio.current_time()
+        # When it would have come if no wake-up had been late; time without input makes up for being late.
+        late = max(late - (now - sent), 0.0)
+        came = now - late
+        due = max(came, even - (burst - 1) * interval)
+        if due > now:
+            await sleep_until(due)
+        late = trio.current_time() - due
+        even = max(even, due) + interval
         await limited.send(kept[0])
         kept.drop(1)
+        sent = trio.current_time()
 
     if len(kept):
         await send()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flow import checkpoints
+from flow import checkpoints, saved
 from flow.errors import CheckpointError
 
 NODES = {"learner": "nodes.learn:learner"}
@@ -114,3 +114,39 @@ def test_a_checkpoint_of_another_graph_is_refused(tmp_path):
         "  learner: nodes.learn:learner in the checkpoint, nodes.learn:other in the graph\n"
         "  resume with the graph that made it (the run's own graph.toml), or start a new run"
     )
+
+
+def written(folder, number, value):
+    directory = checkpoints.begin(folder, number)
+    files = saved.pack({"progress": {"done": value}}).write(directory, "learner-0")
+    return checkpoints.complete(directory, files, {"learner": "l:l"}, {}).directory
+
+
+@pytest.mark.parametrize("file", ["learner-0.msgpack", "learner-0.safetensors", "manifest.json"])
+def test_a_node_started_again_from_a_damaged_checkpoint_goes_on_from_the_one_before_and_says_so(tmp_path, file):
+    """Each byte of it in turn."""
+    written(tmp_path, 1, "old")
+    newest = written(tmp_path, 2, "new")
+    assert checkpoints.read_state(newest, "learner-0") == ({"progress": {"done": "new"}}, [])
+    whole = (newest / file).read_bytes()
+    same: list[int] = []
+    for at in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        (newest / file).write_bytes(damaged)
+        state, said = checkpoints.read_state(newest, "learner-0")
+        if said:
+            assert state == {"progress": {"done": "old"}}
+        else:  # the last digit of a time, which is the same time
+            assert (file, state) == ("manifest.json", {"progress": {"done": "new"}})
+            same.append(at)
+    assert len(same) <= 2
+    (newest / "learner-0.msgpack").write_bytes(b"")
+    (newest / file).write_bytes(whole[:-1])
+    (newest.parent / "000001" / "learner-0.msgpack").unlink()
+    with pytest.raises(CheckpointError, match="000001"):
+        checkpoints.read_state(newest, "learner-0")
+
+
+def test_a_node_that_keeps_nothing_reads_nothing(tmp_path):
+    assert checkpoints.read_state(written(tmp_path, 1, 1), "actor-0") == (None, [])

@@ -9,8 +9,10 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from flow import compute
+from flow import compute, sleep_until
 from flow.computing import WorkThreads, current_threads
+from flow.occupancy import Occupancy
+from flow.stats import Page
 
 pytestmark = pytest.mark.real_time
 
@@ -98,3 +100,16 @@ async def test_compute_uses_the_threads_of_its_node_and_works_without_any(thread
         assert await compute(lambda: threading.current_thread().name, thread="codec") == "node-0 codec"
     finally:
         current_threads.reset(token)
+
+
+async def test_a_node_that_sleeps_waits_and_is_not_busy(tmp_path):
+    page = Page.open(tmp_path / "n.page", node="n")
+    occupancy = Occupancy(page)
+    token = current_threads.set(WorkThreads("n", occupancy))
+    try:
+        occupancy.start()
+        await sleep_until(trio.current_time() + 0.1)
+        occupancy.settle()
+    finally:
+        current_threads.reset(token)
+    assert page.counter("_starved_us").value >= 0.09e6 > page.counter("_busy_us").value

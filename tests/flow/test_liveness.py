@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import faulthandler
 
-from flow.liveness import Liveness, hanging_line
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flow.liveness import ANSWER_S, Hangs, Liveness, hanging_line, shown_after_s
 from flow.stats import Page
 
 
@@ -28,3 +31,31 @@ def test_the_line_it_hangs_in_is_the_innermost_of_its_main_thread(tmp_path):
     assert hanging_line(tmp_path / "none") == "no stack was written"
     stack.write_text("")
     assert hanging_line(stack) == "no stack was written"
+
+
+@given(stalls=st.lists(st.floats(0, 40), max_size=60), step=st.floats(0.05, 2))
+def test_a_worker_is_asked_before_it_is_told_of_or_killed_and_never_killed_early(stalls, step):
+    hangs = Hangs(30.0)
+    asked_at, now = None, 0.0
+    for stalled in stalls:
+        now += step
+        due = hangs.due("main", stalled, now)
+        if stalled < hangs.shown_s:
+            assert due == ""
+            asked_at = None
+        elif due == "ask":
+            assert asked_at is None
+            asked_at = now
+        elif due:
+            assert now - asked_at > ANSWER_S
+            assert (due == "kill") == (stalled >= 30)
+            asked_at = asked_at if due == "kill" else None
+
+
+def test_a_hang_is_told_once_and_then_killed():
+    hangs = Hangs(30.0)
+    polls = [hangs.due("main", second, second) for second in range(33)]
+    assert [(second, due) for second, due in enumerate(polls) if due] == [
+        (10, "ask"), (11, "tell"), (30, "ask"), (31, "kill"), (32, "kill")
+    ]  # fmt: skip
+    assert shown_after_s(30.0) == 10.0

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from flow.downsample import Downsampled
 from flow.logs import EventLog
 from flow.monitor import Monitor
+from flow.progress import CurvePoint
 from flow.stats import Page
 
 finite = st.floats(-1e6, 1e6)
@@ -189,3 +190,41 @@ def test_one_copy_can_be_the_goal(tmp_path):
         page(tmp_path, node=f"actor@{copy}").counter("frames").add(done)
     progress = Monitor(tmp_path, until={"frames@a=2": 12}).poll()
     assert (progress.fraction, progress.x, progress.counters["frames@a=2"].target) == (0.5, 6, 12)
+
+
+def test_the_time_left_is_what_remains_at_the_rate_that_is_shown(tmp_path):
+    frames = page(tmp_path).counter("frames")
+    monitor = Monitor(tmp_path, until={"frames": 10_000}, started=1000.0)
+    assert monitor.poll(now=1000.0).left is None, "nothing before there is a rate"
+    for step in range(1, 41):  # quick while nothing is learned, then a tenth of it
+        frames.add(100 if step < 9 else 10)
+        seen = monitor.poll(now=1000.0 + step / 2)
+        counter = seen.counters["frames"]
+        assert seen.left == pytest.approx((10_000 - counter.total) / counter.rate)
+
+
+def test_what_an_earlier_start_had_to_say_is_no_news(tmp_path):
+    with EventLog(tmp_path / "logs", "main") as log:
+        before = log.warning("shaping-0", "paused")
+        after = log.warning("shaping-0", "hot")
+    monitor = Monitor(tmp_path, started=(before.time + after.time) / 2)
+    assert [event.text for event in monitor.poll().events] == ["hot"]
+
+
+@given(values=st.lists(st.lists(finite, min_size=1, max_size=40), min_size=3, max_size=8))
+def test_the_mean_of_the_last_hundred_goes_on_after_a_resumption(tmp_path_factory, values):
+    folder = tmp_path_factory.mktemp("run")
+    points = [
+        CurvePoint(float(at), float(at), statistics.fmean(those), statistics.pstdev(those), len(those))
+        for at, those in enumerate(values)
+    ]
+    monitor = Monitor(folder, started=100.0)
+    monitor.restore({"reward": points}, until=50.0)
+    page(folder).series("reward").append(1.0)
+    seen = monitor.poll(now=101.0).series["reward"]
+    all_of_them = [value for those in values for value in those] + [1.0]
+    if len(all_of_them) <= 100:
+        assert seen.mean == pytest.approx(statistics.fmean(all_of_them), abs=1e-6)
+        assert seen.spread == pytest.approx(statistics.pstdev(all_of_them), rel=0.3, abs=1e-3) or any(
+            len(those) % 2 for those in values
+        )

@@ -202,6 +202,7 @@ WRONG = [
     (RECORD.pack(64, BEGIN, 1, 1 << 40, 0) + struct.pack("<Q", 1 << 40), "a record of kind 3 with 1 frames"),
     (RECORD.pack(64, PART, 0, 8, 0), "a part of 8 bytes of a message of 0"),
     (RECORD.pack(64, PART, 0, 48, 0), "a record of kind 4 with 0 frames, 48"),
+    (RECORD.pack(64, 5, 1, 0, 0) + struct.pack("<Q", 8), "a record of kind 5 with 1 frames"),  # no value can come here
 ]
 
 

@@ -1,5 +1,6 @@
 """A run directory: made private, found by name, owned by one living process."""
 
+import errno
 import json
 import os
 import signal
@@ -108,6 +109,29 @@ def test_names_that_mean_no_run_or_several_say_what_is_near(tmp_path):
         find_run("§")
 
 
+def test_the_newest_is_that_of_this_folder_and_one_from_elsewhere_is_not_changed_while_several_live(
+    tmp_path, monkeypatch
+):
+    own, other = tmp_path / "own", tmp_path / "other"
+    ours = RunDirectory.create(own / "runs", "ours")
+    theirs = [RunDirectory.create(other / "runs", name) for name in ("one", "two")]
+    monkeypatch.chdir(own)
+    assert find_run() == find_run(to_change=True) == ours
+    (own / "runs").rename(own / "moved")
+    assert find_run() == theirs[1]
+    with theirs[0].own():
+        assert find_run(to_change=True) == theirs[1]
+        with theirs[1].own():
+            assert find_run() == theirs[1]
+            with pytest.raises(RunError) as caught:
+                find_run(to_change=True)
+            assert str(caught.value) == (
+                f"no run in {own}/runs, and 2 are alive elsewhere; name the one meant:"
+                f"\n  {theirs[1].name}\n  {theirs[0].name}"
+            )
+            assert find_run(theirs[0].name, to_change=True) == theirs[0]
+
+
 def test_runs_are_listed_newest_first_and_the_gone_are_forgotten(tmp_path, home):
     runs = []
     for _ in range(3):
@@ -177,3 +201,25 @@ def test_about_is_json_that_others_can_read(tmp_path):
     run = RunDirectory.create(tmp_path, "x")
     run.begin("", seed=1, show=["frames"], odd=tmp_path)
     assert json.loads(run.about_file.read_text())["show"] == ["frames"]
+
+
+def test_what_a_killed_owner_left_half_written_is_removed_by_the_next(tmp_path):
+    run = RunDirectory.create(tmp_path, "x")
+    (run.path / ".graph.toml.4711").write_text("half of it")
+    run.begin("[nodes]\n", seed=7)
+    assert not list(run.path.glob(".*"))
+
+
+def test_a_run_that_cannot_be_written_says_so_and_leaves_nothing_unfinished(tmp_path, monkeypatch):
+    run = RunDirectory.create(tmp_path, "x")
+    run.begin("before", seed=7)
+
+    def full(path, text, **_):
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(type(tmp_path), "write_text", full)
+    with pytest.raises(RunError, match=rf"can't be written to: No space left.*flow run --resume {run.name}"):
+        run.begin("after", seed=7)
+    assert not list(run.path.glob(".*"))
+    assert run.graph_file.read_text() == "before"

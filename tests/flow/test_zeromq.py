@@ -63,6 +63,19 @@ async def test_garbage_is_counted_and_dropped_and_the_good_stream_goes_on(carrie
 
 
 @both
+async def test_a_refused_message_of_an_epoch_that_is_not_its_peers_makes_nothing_stale(carrier):
+    """One frame of a stranger, before the peer has spoken, would otherwise have silenced it for good."""
+    async with joined(carrier, STREAM, [Edge("a.out", "b.into", "share", 8)]) as run:
+        forged = data(0, 0, 1 << 62, question(1))  # the link carries no such message
+        stranger(run, "b", [forged])
+        await wait_until(lambda: run.hubs["b"].malformed == 1)
+        await run.ports("a").out.send(Tick(0, 7))
+        with trio.fail_after(5):
+            assert (await run.ports("b").into.receive()).number == 7
+        assert run.hubs["b"].stale == 0
+
+
+@both
 async def test_credit_nobody_spent_and_a_message_that_came_before_are_refused(carrier):
     async with joined(carrier, STREAM, [Edge("a.out", "b.into", "share", 2)]) as run:
         out, into = run.ports("a").out, run.ports("b").into

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import sys
+import time
 
 import pytest
 
+from flow.logs import last_events
 from tests.runs.running import Home, Running, line_graph
 
 pytestmark = pytest.mark.real_time
@@ -27,13 +32,20 @@ def test_a_node_that_raises_is_started_again_and_only_the_message_in_its_hand_is
     assert "tests/runs/nodes_for_runs.py" in running.log("main")
 
 
+def without_line(text):
+    """A place in a file without the number of its line."""
+    return re.sub(r"\.py:\d+\)", ".py:N)", text)
+
+
 def test_a_node_that_raises_a_fourth_time_ends_the_run_with_its_first_cause_on_the_last_line(home: Home):
     running = home.start(line_graph(trouble(fault="raise", at=20), source={"pause_ms": 1}))
     assert running.wait() == 1, running.story()
-    assert running.output.splitlines()[-1] == (
+    assert without_line(running.output.splitlines()[-1]) == (
         "first cause: step0-0 died 4 times within 60 s, at first of this: "
-        "node step0-0: ValueError: number 19 is too much"
+        "node step0-0: ValueError: number 19 is too much (nodes_for_runs.py:N)"
     )
+    assert f"with its traceback: {running.run.logs / 'main.log'}" in running.output
+    assert '\n      |   File "' in running.output or '\n      File "' in running.output, "a traceback keeps its lines"
     about = running.run.about()
     assert about["outcome"] == "failed"
     assert "number 19 is too much" in about["cause"]
@@ -57,10 +69,10 @@ def test_what_starting_again_cannot_mend_ends_the_run_at_once(home: Home, fault:
 def test_a_message_of_the_wrong_dtype_is_refused_where_it_was_made(home: Home):
     running = home.start(line_graph(trouble(fault="dtype", at=3), source={"pause_ms": 1}))
     assert running.wait() == 1, running.story()
-    assert running.output.splitlines()[-1] == (
+    assert without_line(running.output.splitlines()[-1]) == (
         "first cause: step0-0 died 4 times within 60 s, at first of this: "
         "node step0-0: MessageError: node step0, port passed: "
-        "field values: expected int64 (rows), found dtype float32"
+        "field values: expected int64 (rows), found dtype float32 (nodes_for_runs.py:N)"
     )
 
 
@@ -92,3 +104,51 @@ def test_a_node_that_hangs_is_killed_and_the_log_names_the_line(home: Home, monk
     edge = running.ledger()["source.numbers->step0.numbers"]
     assert 0 < edge.under_way <= edge.unsettled, running.ledger()
     assert json.dumps(said).count("time.sleep") == 0  # it names the line of the node, not of what it called
+
+
+def test_a_computation_that_never_ends_is_shown_with_its_line_and_nothing_is_killed_for_it(home: Home):
+    text = line_graph({"run": "doubler", "hold_s": 60.0}).replace(
+        "tests.runs.nodes_for_runs:doubler", "tests.runs.live_nodes:scaler"
+    )
+    running = home.start(text.replace("step0.doubled", "step0.scaled"), "--stall", "3")
+    running.until(lambda: running.counter("made") > 0, "numbers")
+    began = time.monotonic()
+    (said, *_) = running.until(
+        lambda: [event for event in last_events(running.run.logs, most=50) if "has gone on" in event.text],
+        "the warning",
+    )
+    # Its deadline is a third of --stall, 1 s; that it is told takes less than 2 s more.
+    assert time.monotonic() - began < 1 + 2
+    assert said.node == "step0-0"
+    assert "thread compute uses 0% of a core at File" in said.text
+    assert "live_nodes.py" in said.text
+    assert "in _hold: time.sleep(seconds)" in said.text
+    overview = json.loads(home.flow("top", "--once", "--json").stdout)
+    (node,) = [each for each in overview["nodes"] if each["node"] == "step0"]
+    assert node["state"] == "computing"
+    assert node["stuck_s"] > 1
+    assert "in _hold: time.sleep(seconds)" in node["last_error"]
+    assert overview["bottleneck"].startswith("step0 is at one computation for ")
+    time.sleep(3)  # longer than a loop may hang
+    assert not [event for event in last_events(running.run.logs, most=50) if "killed" in event.text]
+    os.killpg(running.process.pid, signal.SIGKILL)
+    running.wait()
+    running.until(lambda: not home.processes(), "the workers to go")
+
+
+def test_a_loop_that_hangs_is_shown_with_its_line_before_it_is_killed(home: Home):
+    text = line_graph(trouble(fault="hang", at=20, starts=1), workers={"ends": ["source", "sink"]})
+    running = home.start(text, "--stall", "6")
+    running.until(lambda: running.counter("made") >= 20, "numbers")
+    began = time.monotonic()
+    (said,) = running.until(lambda: [each for each in running.events() if "hung for" in each["text"]], "the warning")
+    assert time.monotonic() - began < 2 + 2
+    assert "in _fail" in said["text"]
+    assert "killed" not in said["text"]
+    overview = json.loads(home.flow("top", "--once", "--json").stdout)
+    (node,) = [each for each in overview["nodes"] if each["node"] == "step0"]
+    assert (node["state"], "in _fail" in node["last_error"]) == ("hung", True)
+    assert "step0 hangs for" in overview["bottleneck"]
+    running.until(lambda: [each for each in running.events() if "; killed" in each["text"]], "the kill")
+    running.process.send_signal(signal.SIGINT)
+    assert running.wait() == 0

@@ -51,6 +51,7 @@ def test_a_killed_worker_is_noticed_at_once_and_the_stream_goes_on(home: Home, w
     running.until_arrived(before + 100)
     made_before = running.checkpoints()[-1]
     running.until(lambda: running.checkpoints()[-1] > made_before, "a checkpoint after it")
+    assert not list(running.run.sockets.glob(f"{worker}.0*")), "the inbox of the dead"
     stop(running, WINDOW if worker == "making" else 0)
     received = running.received()
     assert set(received) == set(range(max(received) + 1)) - lost(received)

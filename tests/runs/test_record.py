@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
-from storage.recording import RecordingReader
+from storage.recording import RecordingReader, RecordingWriter
 from tests.runs.nodes_for_runs import Number
 from tests.runs.running import FLOW, ROOT, Home, graph_text, line_graph
 from tests.runs.test_control import ended, told
@@ -99,6 +100,22 @@ def test_a_recording_is_played_with_other_settings_outputs_are_recorded_and_part
         refused = home.flow("replay", file, "step0", *words)
         assert (refused.returncode, message in refused.stderr) == (1, True), refused.stderr
     assert "has no node 'step9'; it has source, step0, sink" in home.flow("replay", file, "step9").stderr
+
+    # A recording of a recording node, with a gap, that says nothing of a run.
+    gaps = home.path / "gaps.flow"
+    with RecordingWriter(gaps, Number) as writer:
+        for number in (1, 7):
+            writer.write(Number(np.full(1, number)))
+            writer.miss(5)
+    refused = home.flow("replay", gaps, "step0")
+    assert (refused.returncode, "does not say of which run it is; give --run RUN" in refused.stderr) == (2, True)
+    played = home.flow("replay", gaps, "step0", "--run", running.run.name)
+    assert f"5 messages before message 1 are missing in {gaps}" in played.stderr
+    assert "took 2 messages" in played.stdout
+    assert (
+        "there is no recording at"
+        in home.flow("replay", home.path / "none.flow", "step0", "--run", running.run.name).stderr
+    )
 
 
 def test_a_call_is_fed_with_answers_that_were_recorded(home: Home):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import time
 
 import pytest
 
 from flow.inspect.session import Session
 from tests.flow.inspect.timelines import arrows, assert_sound, enclosing, slices
-from tests.runs.running import Home, graph_text
+from tests.runs.running import FLOW, ROOT, Home, graph_text
 from tests.runs.test_control import ended, killed, told
 
 pytestmark = pytest.mark.real_time
@@ -96,6 +100,32 @@ def test_one_trace_is_taken_at_a_time_and_a_viewer_that_goes_ends_its_own(home: 
     assert sum(event["ph"] == "X" for event in few["traceEvents"]) <= 100
     killed(running)
     assert "is over; what it left can be read" in home.flow("trace").stderr
+
+
+def test_what_a_worker_wrote_before_it_died_or_the_user_left_is_kept(home: Home):
+    running = started(home)
+    tracing = subprocess.Popen(
+        [*FLOW, "trace", "--seconds", "30", "-o", str(home.path / "trace.json")],
+        cwd=ROOT,
+        env=home.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(3)
+    with Session(running.run) as session:
+        os.kill(session.connection("making").hello["pid"], signal.SIGKILL)
+    time.sleep(1)
+    tracing.send_signal(signal.SIGINT)
+    output, error = tracing.communicate(timeout=20)
+    assert tracing.returncode == 0, error
+    assert "records of 2 workers" in output
+    assert "worker making was not there to the end: making of " in error
+    events = json.loads((home.path / "trace.json").read_text())["traceEvents"]
+    assert_sound(events)
+    names = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    assert {"source[0]", "sink[0]"} <= {names[event["pid"], event["tid"]] for event in slices(events)}
+    ended(running)
 
 
 def test_bad_words_are_refused(home: Home):

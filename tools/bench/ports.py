@@ -4,7 +4,8 @@
 
 The same stream in one process, sent and received in turn by one task, in rounds beside each other: through the ports as
 they are, with a page behind them; and through ports whose send and receive lack all that is there for the inspector.
-The difference is that of two ports. A watched port, with a tap that wants none of the messages, is shown beside them.
+The difference is that of two ports. Shown beside them: a watched port, with a tap that wants none of the messages, and
+one while a trace is taken.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from jaxtyping import Int64
 
 from flow import Array, In, Message, Out
 from flow.handling import Handling
+from flow.inspect.trace import Recorder
 from flow.inspect.watch import NodeWatch, Tap
 from flow.message import as_library, freeze, size_in_bytes
 from flow.port_spec import Measures, NeverResting, spec_of
@@ -91,15 +93,17 @@ def main() -> None:
             return trio.run(passing, name, page, options.messages)
 
         def round_() -> None:
-            bare, ports, watched = (measure(name) for name in ("bare", "ports", "watched"))
+            bare, ports, watched, traced = (measure(name) for name in ("bare", "ports", "watched", "traced"))
             figures.add("bare ports, send and receive", "ns", bare)
             figures.add("ports, nobody looks", "ns", ports)
             figures.add("ports, a tap that wants nothing", "ns", watched)
+            figures.add("ports, traced", "ns", traced)
             figures.add("cost a message and port, nobody looks", "ns", (ports - bare) / 2)
 
         interleaved(options.rounds, [round_])
     figures.relate("ports, nobody looks", "ns", "bare ports, send and receive")
     figures.relate("ports, a tap that wants nothing", "ns", "bare ports, send and receive")
+    figures.relate("ports, traced", "ns", "bare ports, send and receive")
     figures.hold("cost a message and port, nobody looks", "ns", TARGET_NS, at_least=False)
     print_table(figures, ("flow-research", "trio", "numpy"))
 
@@ -115,11 +119,13 @@ async def passing(name: str, page: Page, messages: int) -> float:
         for port in ("out", "into"):
             spec_of(ports[port]).measures = Measures(Handling(page.histogram(f"port.{port}.handling_us", "us")))
             ports[port]._handling = spec_of(ports[port]).measures.handling
-    if name == "watched":
+    recorder = Recorder(1 << 40) if name == "traced" else None
+    if name in ("watched", "traced"):
         watch = NodeWatch({"out": "Out", "into": "In"})
         watch.attach(ports, NeverResting(), NeverResting(), None)
-        for port in ports:
+        for port in ports if recorder is None else ():
             watch.open(port, Tap(0, NoOutbox(), every=1 << 60))
+        watch.trace(recorder)
     message = Number(np.zeros(1, np.int64))
     pieces = []
     for _ in range(messages // PIECE):
@@ -128,6 +134,8 @@ async def passing(name: str, page: Page, messages: int) -> float:
             await out.send(message)
             await into.receive()
         pieces.append((time.thread_time_ns() - began) / PIECE)
+        while recorder is not None and recorder.read()[1]:
+            pass  # as a viewer does, so that none is dropped
     return min(pieces)
 
 

@@ -17,7 +17,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import DataTable, Footer, Static
 from textual.worker import get_current_worker
 
-from flow.errors import FlowError
+from flow.errors import FlowError, RunError
 from flow.inspect import timeline as timelines
 from flow.inspect.figures import Overview
 from flow.inspect.live import value_of
@@ -80,6 +80,8 @@ class Inspector(App[None]):
         self.title = f"flow inspect {run.name}"
         self.inspected = run
         self.overview: Overview | None = None
+        self.lost: RunError | None = None
+        """Why the run can no longer be looked at: its directory is gone."""
         self._look = Look(run)
         self._curves = Curves(run)
         self._keys: list[tuple[str, int]] = []
@@ -107,7 +109,12 @@ class Inspector(App[None]):
         """Look at the run and show it."""
         if not self.query("#head"):  # the screen is being made, or is going
             return
-        self.overview = overview = self._look.now()
+        try:
+            self.overview = overview = self._look.now()
+        except RunError as error:
+            self.lost = error
+            self.exit()
+            return
         lines = headline(overview)
         head = Text("\n".join(lines))
         head.stylize("bold", 0, len(lines[0]))

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from flow.errors import RunError
-from flow.monitor import Monitor
+from flow.inspect.curves import follow
 from flow.progress import Curve
 from flow.run_directory import RunDirectory
 from flow.view.chart import chart
 from flow.view.numbers import real
-from flow.view.tensorboard import read_curves
 
 
 class Curves:
     """The curves of one run. Not for several threads at once."""
 
     def __init__(self, run: RunDirectory) -> None:
-        try:
-            about = run.about()
-        except RunError:
-            about = {}
-        self._chosen: str | None = about.get("curve")
-        until = {str(name): float(value) for name, value in (about.get("until") or {}).items()}
-        self._monitor = Monitor(run, about.get("show") or None, self._chosen, until, started=about.get("started"))
-        curves, written = read_curves(run.metrics)
-        self._names = list(curves)
-        self._x_name = next(iter(until), "seconds")
-        self._monitor.restore(curves, written)
+        self._monitor, self._names, self._chosen = follow(run)
 
     def next(self) -> None:
         """Show the next metric."""

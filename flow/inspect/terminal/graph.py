@@ -115,7 +115,7 @@ def _lines(name: str, those: Sequence[NodeFigures], overview: Overview) -> list[
 
 
 def _style(name: str, those: Sequence[NodeFigures], overview: Overview) -> str:
-    if any(node.state in ("failed", "hung", "gone") for node in those):
+    if any(node.state in ("failed", "hung", "gone", "computing") for node in those):
         return "trouble"
     if any(node.state == "paused" for node in those):
         return "paused"

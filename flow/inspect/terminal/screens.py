@@ -11,11 +11,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Footer, Input, OptionList, Static
 from textual.worker import get_current_worker
 
 from flow.errors import FlowError
-from flow.inspect.protocol import Words
+from flow.inspect.protocol import Words, key_of, split_address
 from flow.inspect.samples import read_sample
 from flow.inspect.session import Session
 from flow.logs import last_events
@@ -57,6 +57,7 @@ class TextScreen(ModalScreen[None]):
         with VerticalScroll(classes="dialog") as box:
             box.border_title = self._title
             yield Static(Text("\n".join(self._lines)), id="text")
+        yield Footer()  # of this page: the keys of what lies below do nothing here
 
     def show(self, lines: list[str]) -> None:
         """Put other lines in their place."""
@@ -83,13 +84,14 @@ class NodeScreen(TextScreen):
     @work(thread=True)
     def load(self) -> None:
         """Ask its worker."""
-        with Session(self._run) as session:
-            (replica,) = session.replicas(self._address)
-            try:
-                lines = described(session.ask(replica, "describe"))
-            except FlowError as error:
-                lines = [str(error)]
-        events = [event for event in last_events(self._run.logs, most=500) if event.node == replica.key][-20:]
+        node, replica = split_address(self._address)
+        try:
+            with Session(self._run) as session:
+                lines = described(session.ask(session.replicas(self._address)[0], "describe"))
+        except FlowError as error:
+            lines = [str(error)]
+        key = key_of(node, replica or 0)
+        events = [event for event in last_events(self._run.logs, most=500) if event.node == key][-20:]
         lines += ["", "events", *(f"  {clean(event.line())}" for event in events)]
         self.app.call_from_thread(self.show, lines)
 
@@ -131,6 +133,7 @@ class PortScreen(ModalScreen[None]):
             yield OptionList(id="ports")
             with VerticalScroll():
                 yield Static("asking …", id="text")
+        yield Footer()
 
     def on_mount(self) -> None:
         self.load()
@@ -214,6 +217,7 @@ class Ask(ModalScreen[str | None]):
         with Vertical(id="ask"):
             yield Static(Text(self._question))
             yield Input()
+        yield Footer()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.dismiss(event.value)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flow.errors import FlowError, MessageError
+from flow.errors import FlowError, ForgottenAwaitError, MessageError
 from flow.message import Message
 from flow.message import check as check_message
 from flow.node_type import NodeType
@@ -32,6 +32,8 @@ def conforms(subject: Subject) -> None:
     record = subject.play()
     if record.nonconforming:
         raise BrokenError(f"it says what its types do not allow: {record.nonconforming[0]}")
+    if isinstance(record.error, ForgottenAwaitError):
+        raise BrokenError(str(record.error))
     if isinstance(record.error, FlowError):
         raise UnfitError(str(record.error))
     if record.error is not None and not writes(record):

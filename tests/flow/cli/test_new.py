@@ -98,3 +98,16 @@ def test_a_name_that_is_taken_is_one_of_python_and_of_a_file(name):
     if not name_problem(name, there=["so that no module is looked for"]):
         assert name.isidentifier()
         assert Path(name).name == name
+
+
+def test_what_the_test_needs_is_said_with_the_command_that_installs_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "node", "one"]) == 0
+    said = capsys.readouterr().out
+    assert "  python -m pytest test_one.py" in said
+    assert "pip install" not in said
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    assert main(["new", "node", "two"]) == 0
+    said = capsys.readouterr().out
+    assert "the test needs hypothesis, which is not installed: pip install" in said
+    assert 'pip install -e ".[testing]"' in said

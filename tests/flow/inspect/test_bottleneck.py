@@ -103,3 +103,41 @@ def test_a_name_with_dots_is_a_node():
     asks = edge("agent@rate=1e-4.actor", "agent@rate=1e-4.policy", "call", 0.9, 0.05)
     shares = {"agent@rate=1e-4.actor": Shares(0.1, 0.9, 0), "agent@rate=1e-4.policy": Shares(0.95, 0.05, 0)}
     assert find(shares, [asks]).node == "agent@rate=1e-4.policy"
+
+
+@given(
+    chain=st.lists(st.floats(0.3, 0.9), min_size=1, max_size=5),
+    last=st.floats(0.95, 1.0),
+)
+def test_who_is_blocked_by_a_busier_node_is_not_named_but_the_last_of_these(chain, last):
+    """The actor waits for a replay, which is busy most of its time and for the rest blocked by the learner."""
+    busy = [*sorted(chain), last]
+    shares = {f"n{at}": Shares(share, 0.0, 1 - share) for at, share in enumerate(busy)}
+    waits = [edge(f"n{at}", f"n{at + 1}", "stream", 1 - share) for at, share in enumerate(busy[:-1])]
+    if len(set(busy)) == len(busy) and min(busy) < 0.9 and max(busy[:-1]) <= 0.94:
+        found = find(shares, waits)
+        assert found.node == f"n{len(busy) - 1}"
+        assert found.sentence.startswith(f"n{len(busy) - 1} is the bottleneck")
+
+
+def test_replay_blocked_by_a_learner_that_is_always_busy_is_not_the_bottleneck():
+    shares = {
+        "actor": Shares(0.1, 0.0, 0.9),
+        "shaping": Shares(0.05, 0.0, 0.95),
+        "replay": Shares(0.83, 0.0, 0.17),
+        "learner": Shares(0.99, 0.01, 0.0),
+    }
+    edges = [
+        edge("actor", "shaping", "stream", 0.9),
+        edge("shaping", "replay", "stream", 0.95),
+        edge("replay", "learner", "stream", 0.17),
+    ]
+    assert find(shares, edges).sentence == (
+        "learner is the bottleneck: busy 99 % of its time; replay is blocked by it 17 %"
+    )
+
+
+def test_a_node_that_sleeps_holds_up_those_before_it_and_blames_nobody():
+    shares = {"source": Shares(0.01, 0.0, 0.99), "limit": Shares(0.02, 0.98, 0.0), "sink": Shares(0.01, 0.99, 0.0)}
+    edges = [edge("source", "limit", "stream", 0.99, 0.001), edge("limit", "sink", "stream", 0.0, 0.99)]
+    assert find(shares, edges).node == "limit"

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from flow.computing import WorkThreads, current_threads
 from flow.inspect.protocol import pack
-from flow.inspect.timeline import Timeline, WorkerTrace
-from flow.inspect.trace import PIECE_RECORDS, RECORD, WAITING_PIECES, Kind, Recorder
+from flow.inspect.timeline import Timeline, TracedWorker
+from flow.inspect.trace import PIECE_RECORDS, WAITING_PIECES, Recorder
+from flow.inspect.trace_layout import RECORD, Kind
 from flow.inspect.watch import NodeWatch
 from flow.testing.memory_ports import call, newest, stream
 from tests.flow.inspect.timelines import arrows, assert_sound, slices
@@ -42,7 +43,7 @@ def timeline_of(recorder):
     while more:
         records, more = recorder.read()
         pieces.append(records)
-    worker = WorkerTrace("main", 7, {0: "an edge"}, recorder.began, recorder.names, recorder.tracks, pieces)
+    worker = TracedWorker("main", 7, {0: "an edge"}, recorder.began, recorder.names, recorder.tracks, pieces)
     return list(Timeline("run", 1.0, [worker]).events())
 
 

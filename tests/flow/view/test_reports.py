@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from flow.errors import MissingError
+from flow.logs import EventLog
 from flow.monitor import Monitor
 from flow.progress import CounterProgress, Curve, CurvePoint, NewValue, NodeProgress, Progress, SeriesProgress
 from flow.run_directory import RunDirectory
@@ -134,6 +135,10 @@ def test_the_summary_says_how_it_ended_and_where_everything_is(tmp_path):
     assert "restarts: actor.1 2" in text
     assert f"  {run.path}\n    checkpoints" in text
     assert f"flow run --resume {run.name}" in text
+    assert "traceback" not in text, "there is no error in a log"
+    with EventLog(run.logs, "main") as log:
+        log.error("learner-0", "Traceback (most recent call last): …")
+    assert f"\n  with its traceback: {run.logs / 'main.log'}\n\nfirst" in summary(progress, run, "failed", "oh")
     assert "learning_curve.png" not in text, "only what is there is listed"
     assert text.endswith("\n\nfirst cause: learner.0: CUDA out of memory")
     assert "flow run --resume" not in summary(progress, run, "done")

@@ -153,6 +153,29 @@ def test_a_plain_line_comes_every_five_seconds_and_events_at_once():
     assert stream.getvalue() == "error: a.0 died [2J\nat 5 s\nat 10 s\n"
 
 
+TRACE = """  + Exception Group Traceback (most recent call last):
+  |   File "balance.py", line 55, in balance
+  |     rows[9]
+  | IndexError: list index out of range
+  +------------------------------------
+in node balance, replica 0, start {start}
+"""
+
+
+def test_a_traceback_keeps_its_lines_and_is_told_in_full_once():
+    stream = io.StringIO()
+    view = make_view("t", "r", stream)
+    events = tuple(Event(float(at), "error", "balance-0", TRACE.format(start=at)) for at in range(1, 4))
+    for second in range(4):
+        view.show(Progress(now=float(second), elapsed=float(second), events=events[:second]))
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "error: balance-0   + Exception Group Traceback (most recent call last):"
+    assert '      |   File "balance.py", line 55, in balance' in lines
+    assert (
+        lines[6:] == ["error: balance-0 IndexError: list index out of range (the traceback is the same as above)"] * 2
+    )
+
+
 def test_the_last_frame_stays_on_the_screen():
     master, slave = pty.openpty()
     with os.fdopen(slave, "w", encoding="utf-8") as stream:

@@ -135,3 +135,12 @@ def test_what_is_held_is_what_playing_all_lines_out_says(seed):
         for ours in (True, False)
     ]
     assert alone.held(moves) == pytest.approx(np.mean(held))
+
+
+@needs_spiel
+@given(seed=st.integers(0, 2**32 - 1))
+def test_opponents_take_any_seed_a_node_may_have(seed):
+    game = game_named("openspiel:connect_four")
+    position = game.start(np.random.default_rng(0))
+    move = game.searcher(2, seed, 2.0, 10).move(position)
+    assert position.legal()[move]

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason='needs PyTorch: pip install "flow-re
 
 from flow.errors import MessageError  # noqa: E402
 from flow.testing import drive  # noqa: E402
-from nodes.learn.classifier import Labelled, evaluator, learner  # noqa: E402
+from nodes.learn.classifier import Labelled, Logits, evaluator, examiner, learner  # noqa: E402
 from nodes.messages import Weights  # noqa: E402
 
 SETTINGS = {"inputs": 6, "classes": 3, "hidden": [8]}
@@ -72,6 +72,20 @@ async def test_a_batch_of_no_pictures_teaches_nothing():
 async def test_nothing_held_out_is_said_and_nothing_is_measured():
     said = await drive(evaluator, tests=[], weights=[Weights({})], **SETTINGS)
     assert said.metrics.gauges == {}
+
+
+@given(behind=st.integers(0, 3))
+async def test_an_examiner_asks_until_who_serves_has_the_newest_weights(behind):
+    """The server answers wrongly under old weights; they reach it after some answers."""
+    tests, versions = batches(2, rows=5), iter([*[-1] * behind, *[0] * 9])
+
+    def classify(asked):
+        version = next(versions)
+        return Logits(asked.image.sum(1) * (1 if version == 0 else -1), version)
+
+    said = await drive(examiner, tests=tests, weights=[Weights({})], classify=classify)
+    assert said.metrics.gauges["test_accuracy"] == 1
+    assert len(said.classify) == 2 + behind
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """General nodes over streams: each by the property that it is there for."""
 
+import math
+
 import numpy as np
 import pytest
 import trio
@@ -253,6 +255,33 @@ async def test_no_stretch_of_time_holds_more_than_its_share(pauses, per_second, 
         due = max(time, even - (burst - 1) / per_second)
         assert moment == pytest.approx(due, abs=1e-6)
         even = max(even, due) + 1 / per_second
+
+
+class LateClock(trio.abc.Clock):
+    """Wakes whoever sleeps only at whole multiples of `grain` seconds, and takes no time for anything else."""
+
+    def __init__(self, grain: float) -> None:
+        self.now, self.grain = 0.0, grain
+
+    def start_clock(self) -> None:
+        pass
+
+    def current_time(self) -> float:
+        return self.now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        if self.now < deadline < 1e6:
+            self.now = (math.floor(deadline / self.grain) + 1) * self.grain
+        return 0.0 if deadline <= self.now else 1e3
+
+
+@given(grain=st.floats(0.001, 0.1), per_second=st.sampled_from([30.0, 300.0, 2000.0]), burst=st.integers(1, 4))
+def test_late_wake_ups_do_not_lower_the_rate(grain, per_second, burst):
+    count = 200
+    moments = trio.run(_moments, [0.0] * count, per_second, burst, clock=LateClock(grain))
+    assert moments[-1] <= (count - burst) / per_second + 2 * grain
+    for at, moment in enumerate(moments):
+        assert moment >= (at + 1 - burst) / per_second - 1e-9, "none goes before it is due"
 
 
 async def _moments(times: list[float], per_second: float, burst: int) -> list[float]:

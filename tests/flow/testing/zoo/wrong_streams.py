@@ -43,6 +43,13 @@ async def divides_by_nothing(waves: In[Wave], out: Out[Item]) -> None:
 
 @breaks("C01")
 @node
+async def forgets_to_await(items: In[Item], out: Out[Item]) -> None:
+    async for item in items:
+        out.send(item)
+
+
+@breaks("C01")
+@node
 async def leaves_the_range(items: In[Item], out: Out[Item]) -> None:
     async for item in items:
         await out.send(Item(item.number * 2))

@@ -1,0 +1,1 @@
+"""The live inspector as a page in the browser."""

@@ -1,0 +1,107 @@
+"""A message that passed a port as the page shows it: statistics, a histogram, a picture, a waveform with its sound."""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from flow.inspect.exports import rate_of
+from flow.inspect.pictures import picture_of
+from flow.inspect.samples import Sample, SampledArray
+from flow.inspect.statistics import statistics
+from flow.message import Array
+
+SIDE_MOST = 288
+"""Pixels of a picture's longer side; larger ones are thinned."""
+PICTURES_MOST, FIELDS_MOST = 4, 40
+BINS, VALUES_MOST = 40, 1 << 15
+SOUND_MOST = 1 << 18
+"""Samples of a sound."""
+LINE_MOST = 512
+"""Values of a row that are drawn as a line."""
+
+
+def shown(title: str, sample: Sample) -> dict[str, Any]:
+    """A sample as JSON."""
+    rate = rate_of(sample)
+    fields: list[dict[str, Any]] = []
+    pictures = 0
+    for name, value in list(sample.fields.items())[:FIELDS_MOST]:
+        if isinstance(value, SampledArray):
+            field = _array(name, value, rate, pictures < PICTURES_MOST)
+            pictures += "picture" in field
+            fields.append(field)
+        else:
+            finite = not isinstance(value, float) or math.isfinite(value)
+            fields.append({"name": name, "type": type(value).__name__, "value": value if finite else str(value)})
+    return {
+        "port": title,
+        "type": sample.type,
+        "what": sample.what,
+        "number": sample.number,
+        "time": sample.time,
+        "skipped": sample.skipped,
+        "dropped": sample.dropped,
+        "fields": fields,
+        "more": max(len(sample.fields) - FIELDS_MOST, 0),
+    }
+
+
+def _array(name: str, sampled: SampledArray, rate: int | None, may_show: bool) -> dict[str, Any]:
+    values = sampled.values
+    few = _thinned(values)
+    found = {"name": name, "type": values.dtype.name, "shape": sampled.shape, "cut": sampled.is_cut}
+    found["statistics"] = asdict(statistics(few))
+    picture = picture_of(values) if may_show else None
+    if picture is not None:
+        found["picture"] = _picture(picture)
+    elif rate is not None and values.ndim in (1, 2) and values.dtype.kind in "fi":
+        found["sound"] = _sound(values, rate)
+    elif values.ndim == 1 and 2 <= values.size <= LINE_MOST and values.dtype.kind in "fiu":
+        line = np.nan_to_num(values.astype(np.float64))
+        found["line"] = [float(f"{each:.4g}") for each in line]
+    if values.size > 1 and not np.iscomplexobj(values):
+        found["histogram"] = _histogram(few)
+    return found
+
+
+def _thinned(values: Array) -> Array:
+    """At most so many values, evenly spread over the array."""
+    flat = values.reshape(-1)
+    return flat[:: -(-flat.size // VALUES_MOST)] if flat.size > VALUES_MOST else flat
+
+
+def _picture(picture: Array) -> dict[str, Any]:
+    step = -(-max(picture.shape[:2]) // SIDE_MOST)
+    small = np.ascontiguousarray(picture[::step, ::step])
+    return {
+        "height": small.shape[0],
+        "width": small.shape[1],
+        "channels": 1 if small.ndim == 2 else 3,
+        "bytes": base64.b64encode(small.tobytes()).decode(),
+    }
+
+
+def _sound(values: Array, rate: int) -> dict[str, Any]:
+    """16-bit PCM of the first channel, and it alone: enough to hear what passes."""
+    row = values if values.ndim == 1 else values[0] if values.shape[0] < values.shape[1] else values[:, 0]
+    row = row[:SOUND_MOST]
+    if row.dtype.kind == "f":
+        row = np.clip(np.nan_to_num(row.astype(np.float32)), -1, 1) * 32767
+    return {"rate": rate, "bytes": base64.b64encode(row.astype("<i2").tobytes()).decode()}
+
+
+def _histogram(values: Array) -> dict[str, Any] | None:
+    real = values.astype(np.float64)
+    real = real[np.isfinite(real)]
+    if not real.size:
+        return None
+    low, high = float(real.min()), float(real.max())
+    if not math.isfinite(high - low) or high == low:
+        return None
+    counts, _ = np.histogram(real, BINS, (low, high))
+    return {"low": float(f"{low:.4g}"), "high": float(f"{high:.4g}"), "counts": counts.tolist()}
