@@ -31,7 +31,7 @@ def arrays(draw):
     size = int(np.prod(shape)) * dtype.itemsize
     seed = draw(st.integers(0, 2**16))
     values = np.random.default_rng(seed).integers(0, 256, size, np.uint8)
-    if dtype == bool:
+    if dtype.kind == "b":
         values &= 1
     return SampledArray(values.view(dtype).reshape(shape) if size else np.zeros(shape, dtype), shape)
 
