@@ -67,9 +67,11 @@ def _are_sides(sides: tuple[int, ...]) -> bool:
 
 def _as_bytes(tiles: Array) -> Array:
     """Floats from 0 to 1 as they are, others stretched from their least to their most."""
-    finite = np.nan_to_num(tiles.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    finite = np.nan_to_num(tiles, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float64)
     low, high = float(finite.min()), float(finite.max())
     if low >= 0.0 and high <= 1.0:
         low, high = 0.0, 1.0
-    found: Array = np.clip((finite - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
+    scale = max(abs(low), abs(high), 1.0)  # so that no difference is too large for a float
+    shares = (finite / scale - low / scale) / max(high / scale - low / scale, 1e-12 / scale)
+    found: Array = np.clip(shares * 255, 0, 255).astype(np.uint8)
     return found

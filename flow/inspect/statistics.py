@@ -26,8 +26,9 @@ class Statistics:
 
 def statistics(values: Array) -> Statistics:
     """Statistics of an array of any dtype that a message carries; of complex numbers, of their magnitudes."""
-    found = np.abs(values) if np.iscomplexobj(values) else values
-    real = found.astype(np.float64, copy=False).reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):  # a magnitude may be too large, a NaN a signalling one
+        found = np.abs(values) if np.iscomplexobj(values) else values
+        real = found.astype(np.float64, copy=False).reshape(-1)
     finite = real[np.isfinite(real)]
     nans = int(np.isnan(real).sum())
     zeros = float((real == 0).mean()) if real.size else 0.0

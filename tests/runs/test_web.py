@@ -180,7 +180,7 @@ def test_a_browser_draws_the_run_and_changes_it(home: Home):
     running.until_arrived(20)
     with web_of(home, running.run, "--control") as web, page_of(web) as page:
         page.wait_for_selector("#graph .node")
-        assert sorted(page.locator("#graph .name").all_inner_texts()) == ["sink", "source", "step0"]
+        assert sorted(page.locator("#graph .name").all_text_contents()) == ["sink", "source", "step0"]
         page.wait_for_function("document.querySelector('#graph .number').textContent.includes('/s')")
         assert running.run.name in page.title()
         page.wait_for_function("document.querySelector('#bottleneck').textContent.length > 3")

@@ -38,7 +38,7 @@ def page_server(run: str, *words: str) -> Iterator[tuple[subprocess.Popen[str], 
 @contextmanager
 def browser() -> Iterator[Any]:
     """A headless Chromium of this machine."""
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    path = next((place for name in BROWSERS if (place := shutil.which(name))), None)
     if path is None:
         raise SystemExit("no Chromium here; on Debian: apt-get install chromium")
     with sync_playwright() as playwright:

@@ -21,6 +21,7 @@ PICTURES_MOST, FIELDS_MOST = 4, 40
 BINS, VALUES_MOST = 40, 1 << 15
 SOUND_MOST = 1 << 18
 """Samples of a sound."""
+LARGEST = 1e300
 TABLE_MOST = 28
 """Rows or columns of what is a table rather than a picture, unless it is square."""
 LINE_MOST = 512
@@ -61,10 +62,10 @@ def _array(name: str, sampled: SampledArray, rate: int | None, may_show: bool) -
     picture = sampled_picture(sampled) if may_show and _may_be_picture(sampled) else None
     if picture is not None:
         found["picture"] = _picture(picture)
-    elif rate is not None and values.ndim in (1, 2) and values.dtype.kind in "fi":
+    elif rate is not None and values.size and values.ndim in (1, 2) and values.dtype.kind in "fi":
         found["sound"] = _sound(values, rate)
     elif values.ndim == 1 and 2 <= values.size <= LINE_MOST and values.dtype.kind in "fiu":
-        line = np.nan_to_num(values.astype(np.float64))
+        line = np.clip(np.nan_to_num(values).astype(np.float64), -LARGEST, LARGEST)
         found["line"] = [float(f"{each:.4g}") for each in line]
     if values.size > 1 and not np.iscomplexobj(values):
         found["histogram"] = _histogram(few)
@@ -73,9 +74,8 @@ def _array(name: str, sampled: SampledArray, rate: int | None, may_show: bool) -
 
 def _may_be_picture(sampled: SampledArray) -> bool:
     """Whether an array is no small table: steps by lanes, say, which says more as numbers."""
-    return (
-        len(sampled.shape) > 2 or sampled.shape[0] == sampled.shape[-1] or min(sampled.shape, default=0) >= TABLE_MOST
-    )
+    shape = sampled.shape
+    return len(shape) > 2 or (len(shape) == 2 and (shape[0] == shape[1] or min(shape) >= TABLE_MOST))
 
 
 def _thinned(values: Array) -> Array:
@@ -100,17 +100,16 @@ def _sound(values: Array, rate: int) -> dict[str, Any]:
     row = values if values.ndim == 1 else values[0] if values.shape[0] < values.shape[1] else values[:, 0]
     row = row[:SOUND_MOST]
     if row.dtype.kind == "f":
-        row = np.clip(np.nan_to_num(row.astype(np.float32)), -1, 1) * 32767
+        row = np.clip(np.nan_to_num(row), -1, 1) * 32767
     return {"rate": rate, "bytes": base64.b64encode(row.astype("<i2").tobytes()).decode()}
 
 
 def _histogram(values: Array) -> dict[str, Any] | None:
-    real = values.astype(np.float64)
-    real = real[np.isfinite(real)]
+    real = values[np.isfinite(values)].astype(np.float64)
     if not real.size:
         return None
     low, high = float(real.min()), float(real.max())
-    if not math.isfinite(high - low) or high == low:
+    if max(abs(low), abs(high)) > LARGEST or high - low <= 1e-12 * max(abs(low), abs(high)):
         return None
     counts, _ = np.histogram(real, BINS, (low, high))
     return {"low": float(f"{low:.4g}"), "high": float(f"{high:.4g}"), "counts": counts.tolist()}
