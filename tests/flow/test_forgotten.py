@@ -72,13 +72,13 @@ def test_a_run_ends_at_once_with_that_cause(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     from flow.cli.main import main
 
-    assert main(["new", "graph", "first"]) == 0
-    text = (tmp_path / "first.py").read_text()
+    assert main(["new", "graph", "lapsed"]) == 0
+    text = (tmp_path / "lapsed.py").read_text()
     assert text.count("await smoothed.send(") == 1
-    (tmp_path / "first.py").write_text(text.replace("await smoothed.send(", "smoothed.send("))
-    run = RunDirectory.create(tmp_path, "first")
+    (tmp_path / "lapsed.py").write_text(text.replace("await smoothed.send(", "smoothed.send("))
+    run = RunDirectory.create(tmp_path, "lapsed")
     capsys.readouterr()
-    assert launch(load_graph(tmp_path / "first.toml"), run, seed=1, resumed=False) == 1
+    assert launch(load_graph(tmp_path / "lapsed.toml"), run, seed=1, resumed=False) == 1
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("first cause: node smoother-0: ForgottenAwaitError: first.py:")
+    assert last.startswith("first cause: node smoother-0: ForgottenAwaitError: lapsed.py:")
     assert "Out.send(…) is called without await" in last

@@ -44,12 +44,12 @@ def test_a_run_says_so_at_its_end(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     from flow.cli.main import main
 
-    assert main(["new", "graph", "first"]) == 0
-    text = (tmp_path / "first.toml").read_text()
+    assert main(["new", "graph", "tallied"]) == 0
+    text = (tmp_path / "tallied.toml").read_text()
     assert '"samples"' in text
-    (tmp_path / "first.toml").write_text(text.replace('"samples"', '"sampels"') + "\n[until]\nsampls = 9\n")
-    run = RunDirectory.create(tmp_path, "first")
-    assert launch(load_graph(tmp_path / "first.toml"), run, seed=1, resumed=False) == 0
+    (tmp_path / "tallied.toml").write_text(text.replace('"samples"', '"sampels"') + "\n[until]\nsampls = 9\n")
+    run = RunDirectory.create(tmp_path, "tallied")
+    assert launch(load_graph(tmp_path / "tallied.toml"), run, seed=1, resumed=False) == 0
     said = capsys.readouterr().out
     assert "[until] sampls: nobody has counted that; did you mean samples?" in said
     assert "[report] sampels: nobody has counted or recorded that; did you mean samples?" in said
