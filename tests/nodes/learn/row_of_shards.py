@@ -158,7 +158,8 @@ class Row:
 
     async def _start(self, place: int, ports: list[Any]) -> None:
         before = self.saved.get(place)
-        packed = None if before is None else pack(before.state())
+        kept = None if before is None else before.state()
+        packed = pack(kept) if kept else None  # one killed before it kept anything begins afresh
         self.saved[place] = Saved(None if packed is None else unpack(packed.tensors, packed.rest))
         settings = {"module": self.module, "split": self.split, "device": "cpu", "publish_every": 1000, **self.settings}
         rate = Live(settings.pop("learning_rate", 1e-2))
