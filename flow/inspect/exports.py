@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from flow.errors import MissingError
-from flow.inspect.pictures import picture_of
+from flow.inspect.pictures import sampled_picture
 from flow.inspect.samples import Sample, SampledArray
 from flow.message import Array
 
@@ -35,7 +35,7 @@ def save(sample: Sample, directory: Path, name: str) -> list[Path]:
             continue
         path = directory / f"{name}-{re.sub(r'[^A-Za-z0-9_.@=-]', '_', field)}"
         written.append(_save_array(path, value.values))
-        picture = picture_of(value.values)
+        picture = sampled_picture(value)
         if picture is not None:
             written.append(_save_picture(path, picture))
         if rate is not None and value.values.ndim in (1, 2) and value.values.dtype.kind in "fi" and picture is None:

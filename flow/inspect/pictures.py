@@ -10,10 +10,19 @@ import math
 
 import numpy as np
 
+from flow.inspect.samples import SampledArray
 from flow.message import Array
 
 SIDE_LEAST, SIDE_MOST = 8, 4096
 TILES_MOST = 16
+
+
+def sampled_picture(sampled: SampledArray) -> Array | None:
+    """A sample's array as one picture. What was cut to three of many grey pictures is none in colour."""
+    values, whole = sampled.values, sampled.shape
+    if values.ndim >= 3 and values.shape[-3] == 3 and whole[-3] != 3:
+        values = values.reshape(-1, 1, *values.shape[-2:])
+    return picture_of(values)
 
 
 def picture_of(values: Array) -> Array | None:

@@ -63,18 +63,9 @@ async def model(
     # Unlike that of any other start or replica of this node, so that a planner sees when its hidden states are gone.
     epoch = zlib.crc32(f"{context.name} {context.replica} {context.incarnation}".encode())
     served = await compute(
-        Served,
-        rules.observation_shape,
-        rules.actions,
-        network,
-        width,
-        blocks,
-        bins,
-        device,
-        slots_max,
-        epoch,
+        Served, rules.observation_shape, rules.actions, network, width, blocks, bins, device, slots_max, epoch,
         rules.action_planes(),
-    )
+    )  # fmt: skip
     await compute(served.load, newest, weights.version)
 
     async def answer(port: Serve[Any, Evaluations], what: Any) -> None:

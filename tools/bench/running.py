@@ -15,6 +15,7 @@ from typing import Any
 import trio
 
 from flow.errors import RunError
+from flow.launch import modules
 from flow.monitor import Monitor
 from flow.node_type import NodeType, load
 from flow.plan import make_plan
@@ -125,11 +126,6 @@ def go(
     """
     hosted = {worker: [(name, 0) for name in names] for worker, names in places.items()}
     plan = make_plan({n.name: n for n in nodes}, tuple(edges), hosted, seed=0)
-    types = {n.name: n.type.name for n in nodes}
-    modules: dict[tuple[str, ...], list[str]] = {}
-    for worker in plan.workers:
-        wanted = modules.setdefault(worker.needs, ["flow.worker", *worker.needs])
-        wanted.extend(types[n.name].split(":")[0] for n in worker.nodes)
     samples: list[Sample] = []
     held: dict[str, dict[str, float]] = {}
 
@@ -146,7 +142,7 @@ def go(
 
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         directory = RunDirectory.create(Path(folder), "bench")
-        supervisor = Supervisor(plan, directory, Monitor(directory), until or {}, modules, observe, Options())
+        supervisor = Supervisor(plan, directory, Monitor(directory), until or {}, modules(plan), observe, Options())
         supervisor.beside = beside
         started = time.perf_counter()
         outcome = trio.run(supervisor.run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from collections.abc import Callable
 from typing import Any, cast
@@ -17,6 +19,8 @@ from flow.inspect.web.frames import Frames
 from flow.run_directory import RunDirectory
 
 LOOPBACK = "127.0.0.1"
+END_S = 1.0
+"""For streams to end at Ctrl-C."""
 
 
 def serve(run: RunDirectory, *, control: bool, port: int, say: Callable[[str], None]) -> None:
@@ -43,12 +47,29 @@ def serve(run: RunDirectory, *, control: bool, port: int, say: Callable[[str], N
     config.read_timeout = 60
     config.graceful_timeout = 0.2
     say(keys.link)
-    try:
-        trio.run(serve_application, cast("Any", page.application), config)
-    except* KeyboardInterrupt:
-        pass
-    finally:
-        frames.close()
+    trio.run(_serve, page, config)
+    frames.close()
+
+
+async def _serve(page: Page, config: Config) -> None:
+    stopped, ended = trio.Event(), trio.Event()
+
+    async def serve_it() -> None:
+        # What Hypercorn takes is said in classes of its own.
+        await serve_application(cast("Any", page.application), config, shutdown_trigger=stopped.wait)
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            nursery.start_soon(serve_it)
+            await anext(signals)
+        stopped.set()
+        with trio.move_on_after(END_S):
+            await ended.wait()
+        if not ended.is_set():
+            # A page that does not read holds Hypercorn in a send that cannot be cancelled. Nothing here has to be put
+            # away: the run never knew of this process.
+            os._exit(0)
 
 
 def _listening(port: int) -> socket.socket:
@@ -56,6 +77,7 @@ def _listening(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((LOOPBACK, port))
+        listener.listen()  # from here on a browser that has the link may wait for its answer
     except OSError as error:
         listener.close()
         raise ControlError(

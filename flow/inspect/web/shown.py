@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flow.inspect.exports import rate_of
-from flow.inspect.pictures import picture_of
+from flow.inspect.pictures import sampled_picture
 from flow.inspect.samples import Sample, SampledArray
 from flow.inspect.statistics import statistics
 from flow.message import Array
@@ -21,6 +21,8 @@ PICTURES_MOST, FIELDS_MOST = 4, 40
 BINS, VALUES_MOST = 40, 1 << 15
 SOUND_MOST = 1 << 18
 """Samples of a sound."""
+TABLE_MOST = 28
+"""Rows or columns of what is a table rather than a picture, unless it is square."""
 LINE_MOST = 512
 """Values of a row that are drawn as a line."""
 
@@ -56,7 +58,7 @@ def _array(name: str, sampled: SampledArray, rate: int | None, may_show: bool) -
     few = _thinned(values)
     found = {"name": name, "type": values.dtype.name, "shape": sampled.shape, "cut": sampled.is_cut}
     found["statistics"] = asdict(statistics(few))
-    picture = picture_of(values) if may_show else None
+    picture = sampled_picture(sampled) if may_show and _may_be_picture(sampled) else None
     if picture is not None:
         found["picture"] = _picture(picture)
     elif rate is not None and values.ndim in (1, 2) and values.dtype.kind in "fi":
@@ -67,6 +69,13 @@ def _array(name: str, sampled: SampledArray, rate: int | None, may_show: bool) -
     if values.size > 1 and not np.iscomplexobj(values):
         found["histogram"] = _histogram(few)
     return found
+
+
+def _may_be_picture(sampled: SampledArray) -> bool:
+    """Whether an array is no small table: steps by lanes, say, which says more as numbers."""
+    return (
+        len(sampled.shape) > 2 or sampled.shape[0] == sampled.shape[-1] or min(sampled.shape, default=0) >= TABLE_MOST
+    )
 
 
 def _thinned(values: Array) -> Array:

@@ -102,7 +102,7 @@ export class Graph {
     const busy = mean(those, "busy");
     const p50 = Math.max(...those.map((node) => node.handling_p50_ms ?? 0));
     const state = [...states].join(" / ");
-    put(box.said, state === "running" && busy !== null ? `${percent(busy)} busy${p50 ? `  ${milliseconds(p50)}` : ""}` : state);
+    put(box.said, state === "running" && busy !== null ? `${percent(busy)} busy${p50 ? ` · ${milliseconds(p50)}` : ""}` : state);
     let x = 12;
     SHARES.forEach(([what], at) => {
       const width = (mean(those, what) ?? 0) * box.room;

@@ -13,7 +13,7 @@ let chosen = null;
 const rows = new Map();
 const plots = new Map();
 
-const panel = new Panel(at("panel"), (key) => { chosen = key; redraw(); });
+const panel = new Panel(at("panel"), (key) => { chosen = key; graph.fit(); redraw(); if (curves) drawCurves(); });
 const graph = new Graph(
   at("graph"),
   (name) => { const first = figures?.nodes.find((node) => folded(node.node) === name); if (first) open(keyOf(first)); },
@@ -37,7 +37,7 @@ function header() {
     ["seed", figures.seed ?? "–"],
     ["touched", figures.touched ? `${figures.touched} time${figures.touched > 1 ? "s" : ""}` : "never"],
   ];
-  at("facts").replaceChildren(...facts.map(([name, said]) => element("div", { class: name === "touched" && figures.touched ? "touched" : "" }, element("dt", {}, name), element("dd", {}, String(said)))));
+  at("facts").replaceChildren(...facts.map(([name, said]) => element("div", { class: name === "touched" && !figures.touched ? "" : name }, element("dt", {}, name), element("dd", {}, String(said)))));
   put(at("bottleneck"), [...figures.problems, figures.bottleneck].join("  "));
   at("bottleneck").className = figures.nodes.some((node) => ["failed", "hung", "gone"].includes(node.state)) ? "bad" : "";
   at("checkpoint").hidden = !(figures.control && figures.state === "running");
@@ -138,19 +138,20 @@ function listen() {
   };
 }
 
-function theme(wanted) {
-  document.documentElement.dataset.theme = wanted;
-  try { localStorage.setItem("theme", wanted); } catch { /* a browser that keeps nothing asks the system each time */ }
+function paint(theme) {
+  document.documentElement.dataset.theme = theme;
   if (curves) drawCurves();
   if (figures) panel.show(figures);
 }
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
-let own = null;
-try { own = localStorage.getItem("theme"); } catch { own = null; }
-document.documentElement.dataset.theme = own ?? (dark.matches ? "dark" : "light");
-dark.addEventListener("change", () => { if (!localStorage.getItem("theme")) document.documentElement.dataset.theme = dark.matches ? "dark" : "light"; });
-at("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+const wished = () => sessionStorage.getItem("theme") ?? (dark.matches ? "dark" : "light");
+paint(wished());
+dark.addEventListener("change", () => paint(wished()));
+at("theme").addEventListener("click", () => {
+  sessionStorage.setItem("theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+  paint(wished());
+});
 at("checkpoint").addEventListener("click", () => change({ do: "checkpoint" }, (told) => `checkpoint ${told.number} is written`));
 addEventListener("keydown", (event) => { if (event.key === "Escape" && chosen) panel.close(); });
 addEventListener("resize", () => { graph.fit(); if (curves) drawCurves(); if (figures) panel.show(figures); });

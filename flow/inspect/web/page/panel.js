@@ -116,7 +116,10 @@ export class Panel {
     put(parts.state, `${node.state}${node.stuck_s ? ` for ${Math.round(node.stuck_s)} s` : ""}${node.last_error ? `: ${node.last_error}` : ""}`);
     parts.state.className = bad ? "bad text" : node.state === "paused" ? "held" : "quiet text";
     DOINGS.forEach(([what], at) => { this.barred[at].style.width = `${100 * (node[what] ?? 0)}%`; });
-    for (const [what, said] of this.told) put(said, `${what} ${percent(node[what])}`);
+    for (const [what, said] of this.told) {
+      put(said, `${what} ${percent(node[what])}`);
+      said.parentElement.hidden = what === "paused" && !node[what];
+    }
     if (this.holding) {
       const held = node.state === "paused";
       this.holding[0].hidden = held;
@@ -156,7 +159,9 @@ export class Panel {
     parts.type.title = told.doc;
     put(parts.problem, told.problem && this.figures.state === "running" ? told.problem : "");
     this.settings(told.settings);
-    if (parts.ports.childElementCount !== told.ports.length) this.ports(told.ports);
+    const names = told.ports.map((each) => each.name).join(" ");
+    if (parts.ports.dataset.names !== names) this.ports(told.ports);
+    parts.ports.dataset.names = names;
     parts.log.replaceChildren(log(told.events));
     if (port) this.follow(told.ports.find((each) => each.name === port));
   }

@@ -24,7 +24,7 @@ export function plot(canvas, lines, { low = null, high = null, xName = "" } = {}
   const xs = lines.flatMap((line) => [line.x[0], line.x.at(-1)]).filter((value) => value !== undefined && value !== null);
   if (!ys.length) return;
   let [bottom, top] = [low ?? Math.min(...ys), high ?? Math.max(...ys)];
-  if (bottom === top) [bottom, top] = [bottom - Math.max(Math.abs(bottom) * 0.1, 1e-9), top + Math.max(Math.abs(top) * 0.1, 1e-9)];
+  if (bottom === top) [bottom, top] = [bottom - (Math.abs(bottom) * 0.1 || 1), top + (Math.abs(top) * 0.1 || 1)];
   const [left, right] = [Math.min(...xs), Math.max(...xs)];
   const labels = [figure(top), figure(bottom)];
   const side = Math.max(...labels.map((label) => pen.measureText(label).width)) + 7;
@@ -86,6 +86,7 @@ export function histogram(canvas, { low, high, counts }) {
     pen.fillRect(at * step, height - 13 - tall, Math.max(step - 1, 1), tall);
   });
   pen.fillStyle = colour("faint");
+  pen.textAlign = "left";
   pen.fillText(figure(low), 0, height - 2);
   pen.textAlign = "right";
   pen.fillText(figure(high), width, height - 2);

@@ -75,7 +75,7 @@ export class Tap {
       const canvas = this.canvas(kept, "wave", `values of ${field.name}`);
       plot(canvas, [{ x: field.line.map((_, at) => at), y: field.line }]);
     }
-    if (field.histogram && !field.picture) histogram(this.canvas(kept, "histogram", `histogram of ${field.name}`), field.histogram);
+    if (field.histogram && !isLarge(field.picture)) histogram(this.canvas(kept, "histogram", `histogram of ${field.name}`), field.histogram);
     kept.numbers ??= kept.body.appendChild(element("div", { class: "quiet mono" }));
     put(kept.numbers, numbers(field));
     kept.numbers.classList.toggle("bad", Boolean(field.statistics.nans || field.statistics.infinities));
@@ -90,6 +90,8 @@ export class Tap {
     kept.play ??= kept.body.appendChild(element("button", { onclick: () => play(kept.heard) }, "▶ Play"));
   }
 }
+
+const isLarge = (shown) => Boolean(shown) && shown.width * shown.height >= 784;
 
 function numbers({ statistics: found, cut }) {
   const parts = [];
