@@ -7,7 +7,7 @@
     ├── MessageError           a message does not conform to its type, found where it was made
     ├── ForgottenAwaitError    a node called something that has to be awaited, and did not
     ├── WireError              bytes from another process are not a valid message; the receiver drops them
-    ├── PeerRestarted          the server of a call was restarted before it answered
+    ├── PeerRestarted          the server of a call was restarted before it answered, or a replica of a group was
     ├── MissingError           a file, a ROM or an optional package is not there
     ├── RunError               a run cannot start, go on or be found
     │   ├── CheckpointError    a checkpoint is incomplete, damaged or of another graph
@@ -55,7 +55,10 @@ class WireError(FlowError):
 
 
 class PeerRestarted(FlowError):
-    """The server of a call was restarted before it answered, and its question is not safe to ask twice."""
+    """Another node was restarted that this one needed.
+
+    The server of a call before it answered, where the question is not safe to ask twice; or one of a group of replicas.
+    """
 
 
 class MissingError(FlowError):

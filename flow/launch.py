@@ -18,6 +18,7 @@ import trio
 
 from flow import checkpoints
 from flow.checkpoints import Checkpoint
+from flow.disk_space import watch_disk
 from flow.errors import CheckpointError, MissingError
 from flow.graph.model import Graph, place
 from flow.graph.write import write_graph
@@ -66,6 +67,7 @@ def run_graph(
             show=list(graph.report.show),
             curve=graph.report.curve,
             shown_s=shown_after_s(options.stall_s),
+            **({"title": graph.title} if graph.title else {}),
         )
         show = list(graph.report.show) or None
         monitor = Monitor(directory, show, graph.report.curve, graph.until, started=about["started"])
@@ -80,7 +82,7 @@ def run_graph(
                 reporter.put(progress)
 
             supervisor = Supervisor(plan, directory, monitor, graph.until, modules(plan), observe, options, checkpoint)
-            supervisor.beside = serve_supervisor
+            supervisor.beside = _beside
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)
             reporter.put(outcome.progress)
@@ -88,6 +90,12 @@ def run_graph(
         _close(graph, directory, outcome, "\n".join(note for note in notes if note))
         monitor.close()
     return outcome
+
+
+async def _beside(supervisor: Supervisor) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_supervisor, supervisor)
+        nursery.start_soon(watch_disk, supervisor)
 
 
 def modules(plan: Plan) -> dict[tuple[str, ...], list[str]]:

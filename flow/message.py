@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, cast, datac
 
 import numpy as np
 
+from flow import node_files
 from flow.documentation import field_docs
 from flow.errors import MessageError, NodeTypeError
 from flow.setting import Range
@@ -128,8 +129,7 @@ def _read_fields(cls: type[Message]) -> tuple[Field, ...]:
         hints = typing.get_type_hints(cls, include_extras=True)
     except NameError as error:
         raise NodeTypeError(
-            f"message {cls.__qualname__}: {error}; import the name at the top of {cls.__module__}, "
-            "outside `if TYPE_CHECKING`"
+            f"message {cls.__qualname__}: {error}; {node_files.import_hint(error, cls.__module__)}"
         ) from error
     docs = field_docs(cls)
     return tuple(
@@ -247,7 +247,18 @@ def _check_array(field: Field, name: str, value: Any, bound: dict[str, int]) -> 
     if problem:
         raise MessageError(f"field {name}: {problem}")
     if field.bounds is not None and not _within(value, field.bounds):
-        raise MessageError(f"field {name}: expected {field}, found an element that is not")
+        raise MessageError(f"field {name}: expected {field}, found {_outside(value, field.bounds)}")
+
+
+def _outside(array: Any, bounds: Range) -> str:
+    """The first element of an array that is not in a range, and where it is."""
+    inside = array == array  # NaN is not
+    inside &= True if bounds.low is None else array >= bounds.low
+    inside &= True if bounds.high is None else array <= bounds.high
+    wrong = np.argwhere(~(inside if isinstance(inside, np.ndarray) else np.asarray(inside.cpu())))
+    place = tuple(int(at) for at in wrong[0])
+    more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    return f"{array[place].item()!r} at {list(place)}{more}"
 
 
 def _within(array: Any, bounds: Range) -> bool:

@@ -39,6 +39,19 @@ def import_named(name: str) -> ModuleType:
     return load_file(Path(name)) if is_file(name) else importlib.import_module(name)
 
 
+def import_hint(error: NameError, module: str) -> str:
+    """What to write for a name that an annotation of a module needs and the module does not have."""
+    import jaxtyping
+
+    import flow
+
+    file = Path(name_of(module)).name if module in _paths else module
+    name = error.name or ""
+    package = "flow" if name in flow.__all__ else "jaxtyping" if hasattr(jaxtyping, name) else ""
+    wanted = f"write `from {package} import {name}`" if package else "import the name"
+    return f"{wanted} at the top of {file}, outside `if TYPE_CHECKING`"
+
+
 def load_file(path: Path) -> ModuleType:
     """The module of a file; run anew if the file has changed since."""
     path = path.resolve()

@@ -33,6 +33,8 @@ from flow.setting import Setting, read_setting
 NodeFunction = Callable[..., Awaitable[None]]
 Binds = Callable[[Mapping[str, Any], Mapping[str, type[Message]]], Mapping[str, type[Message]]]
 """From a node's settings and the message types known for its type variables, those of others."""
+Check = Callable[[Mapping[str, Any]], None]
+"""Holds a node's settings to each other: raises SettingError where they cannot go together."""
 F = TypeVar("F", bound=NodeFunction)
 
 # Each kind of port, and the kind at the other end of its edges.
@@ -95,7 +97,7 @@ class NodeType(Generic[F]):
     name: "module:function", as a graph file writes it, or "/path/of/file.py:function". needs: packages a worker
     imports before it runs the node, "torch" for instance; a worker none of whose nodes need torch never imports it.
     binds: says what type variables are that no edge decides: those of a `map`'s function, say. promises: what
-    `flow test` holds it to.
+    `flow test` holds it to. check: holds its settings to each other.
     """
 
     def __init__(
@@ -104,10 +106,12 @@ class NodeType(Generic[F]):
         needs: tuple[str, ...] = (),
         binds: Binds | None = None,
         promises: Promises | None = None,
+        check: Check | None = None,
     ) -> None:
         self.function = function
         self.needs = needs
         self.binds = binds
+        self.check = check
         self.promises = promises or Promises()
         self.name = f"{node_files.name_of(function.__module__)}:{function.__qualname__}"
         self.doc = inspect.getdoc(function) or ""
@@ -163,12 +167,15 @@ class NodeType(Generic[F]):
             hints = typing.get_type_hints(self.function, include_extras=True)
         except NameError as error:
             raise NodeTypeError(
-                f"{self.name}: {error}; import the name at the top of the module, outside `if TYPE_CHECKING`"
+                f"{self.name}: {error}; {node_files.import_hint(error, self.function.__module__)}"
             ) from error
         docs = parameter_docs(self.function)
         for name, parameter in inspect.signature(self.function).parameters.items():
             if name not in hints:
-                raise NodeTypeError(f"{self.name}, parameter '{name}': has no type; annotate it, as in {name}: In[M]")
+                is_setting = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+                port = "" if is_setting else f"a port is written {name}: In[M], and a setting stands behind `*`: "
+                how = f"{port}{name}: int" if port else f"write {name}: int, or what else it is"
+                raise NodeTypeError(f"{self.name}, parameter '{name}': has no type; {how}")
             hint, doc = hints[name], docs.get(name, "")
             if hint is Context:
                 self.context_parameter = name
@@ -252,7 +259,11 @@ def _check_batchable(owner: str, port: Port) -> None:
 def node(function: F, /) -> NodeType[F]: ...
 @overload
 def node(
-    *, needs: tuple[str, ...] = (), binds: Binds | None = None, promises: Promises | None = None
+    *,
+    needs: tuple[str, ...] = (),
+    binds: Binds | None = None,
+    promises: Promises | None = None,
+    check: Check | None = None,
 ) -> Callable[[F], NodeType[F]]: ...
 def node(
     function: F | None = None,
@@ -261,6 +272,7 @@ def node(
     needs: tuple[str, ...] = (),
     binds: Binds | None = None,
     promises: Promises | None = None,
+    check: Check | None = None,
 ) -> NodeType[F] | Callable[[F], NodeType[F]]:
     """Declare an async function to be a node type.
 
@@ -270,10 +282,12 @@ def node(
         others: called with the settings and the types known by variable, returns types by variable. It is called
         again whenever more is known, and gives the same for the same; what it raises is told as the node's mistake.
       promises: what `flow test` holds the node to beyond its types, and what it is excused from.
+      check: called with the settings by `flow check`, and to be called by the node: raises SettingError where they
+        cannot go together, so that a graph that could never go on is refused before it starts.
     """
     if function is not None:
         return NodeType(function)
-    return lambda decorated: NodeType(decorated, needs, binds, promises)
+    return lambda decorated: NodeType(decorated, needs, binds, promises, check)
 
 
 def load(name: str) -> NodeType[Any]:

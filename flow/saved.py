@@ -59,6 +59,17 @@ class Saved:
         self._kept[name] = thing
         return thing
 
+    def take_over(self, state: dict[str, Any]) -> None:
+        """Give everything kept the state that another replica of the node has.
+
+        Raises:
+          CheckpointError: it holds no state of that name, or state that the thing does not take.
+        """
+        for name, thing in self._kept.items():
+            if name not in state:
+                raise CheckpointError(f"the other replica keeps no state '{name}', only {', '.join(sorted(state))}")
+            _load(name, thing, state[name])
+
     def state(self) -> dict[str, Any]:
         """The state of everything kept, now; shares memory with it."""
         return {name: _state(thing) for name, thing in self._kept.items()}

@@ -69,3 +69,12 @@ class Weights(Message):
     """A network's parameters and buffers by name."""
 
     tensors: dict[str, Float32[Array, "..."]]
+
+
+class Priorities(Message):
+    """How much there was to learn from what replay sent: how often it draws it from now on."""
+
+    handles: Int64[Array, "items"]
+    """As replay sent them. One whose data has gone since says so, and changes nothing."""
+    priorities: Float32[Array, "items"]
+    """0 or more; the error of what was learned, in size."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
@@ -18,20 +19,20 @@ class ByteCache(Generic[V]):
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._values: OrderedDict[int, tuple[V, int]] = OrderedDict()
-        self.bytes = self.hits = self.misses = 0
+        self.bytes = 0
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def get(self, number: int) -> V | None:
-        """The value of a number, which is now the one used last; None if it is not kept."""
-        found = self._values.get(number)
-        if found is None:
-            self.misses += 1
-            return None
-        self.hits += 1
-        self._values.move_to_end(number)
-        return found[0]
+    def get(self, numbers: Iterable[int]) -> dict[int, V]:
+        """The values of those numbers of which one is kept; they are now the ones used last."""
+        found = {}
+        for number in numbers:
+            kept = self._values.get(number)
+            if kept is not None:
+                self._values.move_to_end(number)
+                found[number] = kept[0]
+        return found
 
     def put(self, number: int, value: V, size: int) -> None:
         """Keep a value of `size` bytes, and let those go that were used longest ago."""

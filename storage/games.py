@@ -192,14 +192,14 @@ class GameStore:
             self._cache.drop(number)
         return True
 
-    def draw(self, rng: np.random.Generator, count: int) -> Drawn:
-        """Draw positions with replacement by priority.
+    def draw(self, rng: np.random.Generator, count: int, mix: Mix = _BY_PRIORITY) -> Drawn:
+        """Draw positions with replacement, by priority unless `mix` says otherwise.
 
         Raises:
           StorageError: nothing with a priority is stored.
         """
         with self._lock:
-            return self._priorities.draw(rng, count, _BY_PRIORITY)
+            return self._priorities.draw(rng, count, mix)
 
     def game(self, place: int) -> tuple[int, int, Game]:
         """The game that a place is of: its first place, which move the place is, and its columns (T, ...), read-only.
@@ -210,9 +210,9 @@ class GameStore:
         with self._lock:
             number = self._number_of(place)
             first = int(self._first_at[place % self._ring])
-            known = self._cache.get(number)
-        if known is not None:
-            return first, place - first, known
+            known = self._cache.get([number])
+        if known:
+            return first, place - first, known[number]
         columns = self._read(number) if number >= 0 else None
         if columns is None:
             raise NotStoredError(f"{self.path}: position {place} is not stored, or not any more")
@@ -225,15 +225,15 @@ class GameStore:
         with self._lock:
             return self._priorities.update(places, priorities)
 
-    def priorities(self) -> dict[str, Any]:
-        """The priorities of all positions, for `restore`: what is on disk is what games were added with."""
+    def state_dict(self) -> dict[str, Any]:
+        """The priorities of all positions: what is on disk is what games were added with."""
         with self._lock:
             return self._priorities.state_dict()
 
-    def restore(self, priorities: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Give the positions that are stored still the priorities that they had."""
         with self._lock:
-            self._priorities.load_state_dict(priorities)
+            self._priorities.load_state_dict(state)
 
     def statistics(self) -> GameStatistics:
         """Count what the store holds and has done."""

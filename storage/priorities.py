@@ -92,7 +92,9 @@ class Priorities:
         """How many items may be drawn."""
         self._priorities = np.zeros(capacity, np.float32)
         self._allowed = np.zeros(capacity, np.bool_)
-        self._tree = SumTree(capacity, kernel)
+        self._kernel: Kernel = kernel
+        # Made when something is drawn by priority for the first time; before that there is nothing to keep up.
+        self._tree: SumTree | None = None
         self._changed: list[NDArray[np.int64]] = []
         self._gathered = 0
 
@@ -164,8 +166,8 @@ class Priorities:
         Raises:
           StorageError: there is none that the mix could draw.
         """
-        total = self._settled() if mix.prioritised else 0.0
-        if not self.drawable or (mix.prioritised and not total > 0):
+        tree = self._settled() if mix.prioritised else None
+        if not self.drawable or (tree and not tree.total > 0):
             raise StorageError(f"there is nothing to draw: {self.drawable} of {len(self)} items may be drawn")
         # From where on each law draws, and from how many.
         start = max(self.next - self._newest, self.oldest)
@@ -177,13 +179,13 @@ class Priorities:
         for law, rows in _rows_by_law(rng, count, mix):
             if law in evenly:
                 handles[rows] = self._draw_evenly(rng, len(rows), *evenly[law])
-            else:
-                handles[rows] = self._handles_of(self._tree.draw(rng, len(rows)))
+            elif tree:
+                handles[rows] = self._handles_of(tree.draw(rng, len(rows)))
         for law, (low, among) in evenly.items():
             if share := getattr(mix, law):
                 chances += share * (handles >= low) / among
-        if mix.prioritised:
-            chances += mix.prioritised * self._tree[handles % self._capacity] / total
+        if tree:
+            chances += mix.prioritised * tree[handles % self._capacity] / tree.total
         return Drawn(handles, chances)
 
     def state_dict(self) -> dict[str, Any]:
@@ -213,21 +215,28 @@ class Priorities:
         return values
 
     def _note(self, slots: NDArray[np.int64]) -> None:
-        self._changed.append(slots)
-        self._gathered += len(slots)
-        if self._gathered > _GATHERED_MAX:
-            self._settled()
+        if self._tree is not None:
+            self._changed.append(slots)
+            self._gathered += len(slots)
+            if self._gathered > _GATHERED_MAX:
+                self._settle(self._tree)
 
-    def _settled(self) -> float:
-        """Put gathered changes into the tree; its total."""
+    def _settled(self) -> SumTree:
+        """The tree, with what was gathered put into it."""
+        if self._tree is None:
+            self._tree = SumTree(self._capacity, self._kernel)
+            self._changed = [np.arange(self._capacity)]
+        self._settle(self._tree)
+        return self._tree
+
+    def _settle(self, tree: SumTree) -> None:
         if self._changed:
             slots = self._changed[0] if len(self._changed) == 1 else np.concatenate(self._changed)
             priorities = self._priorities[slots].astype(np.float64)
             weights = np.power(priorities, self._exponent, where=priorities > 0, out=priorities)
             weights *= self._allowed[slots]
-            self._tree.set(slots, weights)
+            tree.set(slots, weights)
             self._changed, self._gathered = [], 0
-        return self._tree.total
 
     def _handles_of(self, slots: NDArray[np.int64]) -> Handles:
         newest = self.next - 1
@@ -255,3 +264,14 @@ def _rows_by_law(rng: np.random.Generator, count: int, mix: Mix) -> list[tuple[s
         return [(law, np.arange(count)) for law in shares]
     which = rng.choice(len(shares), count, p=list(shares.values()))
     return [(law, np.flatnonzero(which == number)) for number, law in enumerate(shares)]
+
+
+def importance(chances: Floats, items: int, exponent: float) -> NDArray[np.float32]:
+    """(1/N · 1/P)^β: what takes away that some of N items were drawn more often than others; 1 where all were alike.
+
+    Args:
+      chances: (B,) P, as drawn.
+      items: N that might have been drawn.
+      exponent: β; 1 takes it away whole.
+    """
+    return np.asarray((1 / (items * chances)) ** exponent, np.float32)

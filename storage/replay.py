@@ -26,11 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flow.errors import NotStoredError, StorageError
-from storage.chunks import Column, StoredChunk, encode, parse
+from storage.chunks import Column, encode
 from storage.priorities import Mix
 from storage.replay_group import Chunk, StreamFacts, check_columns, entry_of, facts_after
-from storage.replay_index import Entry, Place
+from storage.replay_index import Entry
 from storage.replay_log import ChunkLog, rebuilt_index
+from storage.replay_reader import Batch, ChunkReader
 from storage.replay_statistics import Statistics
 from storage.replay_table import Anchors, Table
 from storage.replay_windows import WindowShape
@@ -38,7 +39,6 @@ from storage.sum_tree import Kernel
 
 __all__ = ["Anchors", "Batch", "Chunk", "Column", "Mix", "Replay", "Statistics", "Table"]
 
-Batch = dict[str, NDArray[Any]]
 _FORMAT = 1
 _MAP_SLACK = 256 << 20
 
@@ -52,6 +52,7 @@ class Replay:
       capacity_steps, capacity_bytes: the oldest chunks go when either would be passed.
       first_column: bool column, true at the first step of an episode; None: there are no episodes.
       context_column: the column that windows read with context, or None.
+      cache_bytes: decoded chunks that are kept in memory, those used last.
       map_bytes, map_bytes_max: size of LMDB's sparse map, and where it stops growing; None: by capacity.
 
     Raises:
@@ -69,6 +70,7 @@ class Replay:
         context_column: str | None = "frames",
         map_bytes: int | None = None,
         map_bytes_max: int | None = None,
+        cache_bytes: int = 0,
     ) -> None:
         self.path = Path(path)
         self.columns = {c.name: Column(c.name, np.dtype(c.dtype).str, tuple(c.shape)) for c in columns}
@@ -95,6 +97,7 @@ class Replay:
         self._log = ChunkLog(self.path, format_, room, 4 * room if map_bytes_max is None else map_bytes_max)
         self._index = rebuilt_index(self._log)
         self._tables: list[Table] = []
+        self._reader = ChunkReader(self.path, self._log, tuple(self.columns.values()), cache_bytes)
         _keep_freed_memory()
 
     def __enter__(self) -> Replay:
@@ -154,15 +157,15 @@ class Replay:
         out = {c.name: np.empty((stop - start, *c.shape), c.dtype) for c in chosen}
         with self._indexing:
             places = self._index.places(stream, start, stop) if start < stop else None
-        with self._log.reading() as get:
-            for place in places or ():
-                chunk = self._chunk(get(place.key), place, stream)
-                if chunk is None:
-                    places = None
-                    break
-                lo, hi = max(start, place.start), min(stop, place.stop)
-                for name, array in out.items():
-                    array[lo - start : hi - start] = chunk.column(name)[lo - place.start : hi - place.start]
+        chunks = self._reader.chunks({key: (stream, start, stop) for key, start, stop in places or ()})
+        for place in places or ():
+            if place.key not in chunks:
+                places = None
+                break
+            lo, hi = max(start, place.start), min(stop, place.stop)
+            for name, array in out.items():
+                column = chunks[place.key].column(self.columns[name])
+                array[lo - start : hi - start] = column[lo - place.start : hi - place.start]
         if places is None:
             raise NotStoredError(
                 f"{self.path}: stream {stream} does not hold all of steps {start} to {stop - 1}; "
@@ -216,8 +219,8 @@ class Replay:
         self._check()
         shape = self._shape(length, context)
         out = shape.checked(out, len(anchors))
-        gone = self._fill(anchors, range(len(anchors)), shape, out)
-        if gone:
+        gone = self._fill(anchors, np.arange(len(anchors)), shape, out)
+        if len(gone):
             stream, t = (int(value) for value in anchors[gone[0]])
             raise StorageError(
                 f"{self.path}: {len(gone)} of {len(anchors)} windows are not stored whole. The first: stream "
@@ -237,8 +240,8 @@ class Replay:
         shape = self._shape(length, context)
         out = shape.checked(out, count)
         anchors = self.sample_anchors(rng, count, length, context)
-        gone = self._fill(anchors, range(count), shape, out)
-        while gone:
+        gone = self._fill(anchors, np.arange(count), shape, out)
+        while len(gone):
             with self._indexing:
                 self._redrawn += len(gone)
                 anchors[gone] = self._index.draw_anchors(rng, len(gone), length, context)
@@ -277,14 +280,14 @@ class Replay:
         shape = self._shape(table.length, table.context)
         out = shape.checked(out, count)
         drawn = table.draw(rng, count, mix)
-        gone = self._fill(drawn.anchors, range(count), shape, out)
-        while gone:
+        gone = self._fill(drawn.anchors, np.arange(count), shape, out, drawn.handles)
+        while len(gone):
             again = table.draw(rng, len(gone), mix)
             for kept, fresh in zip(drawn[:3], again[:3], strict=True):
                 kept[gone] = fresh
             with self._indexing:
                 self._redrawn += len(gone)
-            gone = self._fill(drawn.anchors, gone, shape, out)
+            gone = self._fill(drawn.anchors, gone, shape, out, drawn.handles)
         return drawn, out
 
     def statistics(self) -> Statistics:
@@ -345,6 +348,7 @@ class Replay:
                     table.on_append(entry.stream, entry.start, entry.steps)
 
     def _evict(self, count: int) -> None:
+        self._reader.drop(self._index.keys[:count])
         for _ in range(count):
             gone = self._index.oldest_chunk()
             self._index.evict()
@@ -362,35 +366,22 @@ class Replay:
     def _shape(self, length: int, context: int) -> WindowShape:
         return WindowShape(tuple(self.columns.values()), length, context, self._context_column, self._first_column)
 
-    def _fill(self, anchors: NDArray[np.int64], rows: Sequence[int], shape: WindowShape, out: Batch) -> list[int]:
+    def _fill(
+        self,
+        anchors: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        shape: WindowShape,
+        out: Batch,
+        numbers: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]:
         """Read the windows of some rows into `out`; return the rows whose window is not stored."""
-        length, context = shape.length, shape.context
-        pairs = [(row, *anchors[row].tolist()) for row in rows]
         with self._indexing:
-            found = [self._index.window(stream, t, length, context) for _, stream, t in pairs]
-            self._drawn += len(found)
-            self._read_rows += len(found) * (length + context + 1)
-        gone: list[int] = []
-        # The snapshot is younger than the look-up, so a chunk that it lacks has been evicted since.
-        with self._log.reading() as get:
-            for (row, stream, t), places in zip(pairs, found, strict=True):
-                chunks = [self._chunk(get(place.key), place, stream) for place in places or ()]
-                if places is None or None in chunks:
-                    gone.append(row)
-                    continue
-                shape.fill(out, row, t, [chunk for chunk in chunks if chunk is not None])
-        return gone
-
-    def _chunk(self, value: memoryview | None, place: Place, stream: int) -> StoredChunk | None:
-        if value is None:
-            return None
-        chunk = parse(value, f"{self.path}, chunk {place.key}")
-        if (chunk.stream, chunk.start, chunk.start + chunk.steps) != (stream, place.start, place.stop):
-            raise StorageError(
-                f"{self.path}, chunk {place.key}: holds stream {chunk.stream} from step {chunk.start}, the "
-                f"index says stream {stream} from step {place.start}; the store is damaged"
-            )
-        return chunk
+            known = None if numbers is None else numbers[rows]
+            where = self._index.whereabouts(anchors[rows], shape.length, shape.context, known)
+            self._drawn += len(rows)
+            self._read_rows += len(rows) * (shape.length + shape.context + 1)
+        # What is read now is younger than the look-up, so a chunk that is not there has been evicted since.
+        return self._reader.fill(anchors[rows], rows, where, shape, out)
 
     def _held(self, stream: int) -> str:
         with self._indexing:

@@ -44,6 +44,20 @@ class Place(NamedTuple):
     stop: int
 
 
+class Whereabouts(NamedTuple):
+    """The chunks that windows lie in, a window in one or more of them in a row; (P,) each but `missing`.
+
+    windows: which of the windows. keys: of the chunks. starts, stops: the steps that each holds. missing: windows of
+    which not all is stored.
+    """
+
+    windows: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+    missing: NDArray[np.int64]
+
+
 class Fifo:
     """Rows of int64 columns, numbered from `head` on; new ones join at `tail`, old ones leave from the front."""
 
@@ -252,10 +266,39 @@ class ReplayIndex:
 
     def anchors_at(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Stream and step (B, 2) of stored steps by their numbers (B,)."""
-        places = numbers - (self.next_place - self._linked)
-        chunks = np.searchsorted(self._chunks.column("place"), places, side="right") - 1
+        chunks = self._chunks_at(numbers)
         begin = self._chunks.column("start")[chunks] - self._chunks.column("place")[chunks]
+        places = numbers - (self.next_place - self._linked)
         return np.stack([self._chunks.column("stream")[chunks], begin + places], axis=1)
+
+    def whereabouts(
+        self, anchors: NDArray[np.int64], length: int, context: int, numbers: NDArray[np.int64] | None = None
+    ) -> Whereabouts:
+        """Find the chunks of the windows at `anchors` (B, 2).
+
+        Args:
+          numbers: (B,) those of the anchors' steps, where they are known: what lies within one chunk is found at once.
+        """
+        within: list[NDArray[np.int64]] = [np.zeros(0, np.int64)] * 4
+        rest = np.arange(len(anchors))
+        if numbers is not None and len(self.keys):
+            chunks = self._chunks_at(numbers)
+            starts = self._chunks.column("start")[chunks]
+            stops = starts + self._chunks.column("steps")[chunks]
+            steps = anchors[:, 1]
+            one = (chunks >= 0) & (steps - context >= starts) & (steps + length < stops)
+            rest = np.flatnonzero(~one)
+            within = [np.flatnonzero(one), self._chunks.head + chunks[one], starts[one], stops[one]]
+        missing, found = [], []
+        for window, (stream, t) in zip(rest.tolist(), anchors[rest].tolist(), strict=True):
+            places = self.window(stream, t, length, context)
+            if places is None:
+                missing.append(window)
+            else:
+                found += [(window, *place) for place in places]
+        across = np.array(found, np.int64).reshape(-1, 4).T
+        windows, keys, starts, stops = (np.concatenate(parts) for parts in zip(within, across, strict=True))
+        return Whereabouts(windows, keys, starts, stops, np.array(missing, np.int64))
 
     def draw_anchors(self, rng: np.random.Generator, count: int, length: int, context: int) -> NDArray[np.int64]:
         """Draw legal anchors uniformly, with replacement: (count, 2) of stream and step.
@@ -294,6 +337,11 @@ class ReplayIndex:
         for stream_id, stream in self.streams.items():
             for slot in stream.segments:
                 yield stream_id, int(self._segments[0, slot]), int(self._segments[1, slot])
+
+    def _chunks_at(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which of the stored chunks each step is in, by its number; -1 for one that has gone."""
+        places = numbers - (self.next_place - self._linked)
+        return np.searchsorted(self._chunks.column("place"), places, side="right") - 1
 
     def _segment(self, stream: int, which: int) -> tuple[int, int]:
         slots = self.streams[stream].segments

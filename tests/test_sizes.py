@@ -12,6 +12,9 @@ EXCEPTIONS: dict[str, str] = {
     "nodes/algo/laser.py:laser_loss": "half of it documents the shapes of its eight inputs",
     "nodes/learn/laser.py:learner": "half of it documents the node's settings, which `flow nodes` prints",
     "nodes/learn/muzero.py:learner": "half of it documents the node's settings, which `flow nodes` prints",
+    "nodes/replay/reanalyze.py:replay": "half of it documents the node's settings, which `flow nodes` prints",
+    "nodes/replay/transitions.py:replay": "half of it documents the node's settings, which `flow nodes` prints",
+    "nodes/learn/q.py:learner": "half of it documents the node's settings, which `flow nodes` prints",
     "nodes/replay/games.py:replay": "half of it documents the node's settings, which `flow nodes` prints",
 }
 

@@ -15,6 +15,8 @@ from typing import Any, Protocol, cast
 import trio
 import zmq
 
+from flow.carrier.curve import Address
+
 # Credit stops a sender long before this; reaching it means that a bound failed.
 TRIPWIRE = 100_000
 # Sending without a copy wakes pyzmq's collector thread for each frame; below this a copy costs less.
@@ -36,30 +38,31 @@ class Way(Protocol):
 class Peer:
     """Another worker, as this one sends to it. Nothing is lost and nobody waits while it cannot be reached.
 
-    through_memory: makes a way through memory to who listens at a path; None if there is none.
+    better: makes a way to an incarnation that listens there, where there is a better one than a socket of this host.
     """
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         worker: str,
-        through_memory: Callable[[Path], Way | None] = lambda path: None,
+        better: Callable[[str, Path | Address, int], Way | None] = lambda worker, where, epoch: None,
     ) -> None:
         self.worker = worker
         self.epoch = -1
         self._context = context
-        self._through_memory = through_memory
+        self._better = better
         self._way: Way | None = None
         self._outbox: deque[list[Any]] = deque()
         self._early: list[tuple[int, list[Any]]] = []
         self._work = trio.lowlevel.ParkingLot()
         self._drained = trio.lowlevel.ParkingLot()
 
-    def connect(self, path: Path, epoch: int) -> None:
+    def connect(self, where: Path | Address, epoch: int) -> None:
         """Send to this incarnation of the worker from now on; what waited for the one before it is dropped."""
         if self._way is not None:  # what waits for the first incarnation has not been sent to any
             self.disconnect()
-        self._way, self.epoch = self._through_memory(path) or SocketWay(self._context, path), epoch
+        self._way = self._better(self.worker, where, epoch) or SocketWay(self._context, where)
+        self.epoch = epoch
         self._outbox.extend(frames for early, frames in self._early if early == epoch)
         self._early.clear()
         self._work.unpark_all()
@@ -112,7 +115,9 @@ class Peer:
 class SocketWay:
     """A way through a ZeroMQ socket."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], path: Path) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], path: Path | Address) -> None:
+        if isinstance(path, Address):
+            raise ValueError(f"{path.endpoint}: this worker has no keys to speak over TCP")
         self.socket = context.socket(zmq.PUSH)
         self.socket.setsockopt(zmq.SNDHWM, TRIPWIRE)
         self.socket.setsockopt(zmq.LINGER, 2000)
@@ -123,15 +128,7 @@ class SocketWay:
 
     def send(self, frames: list[Any]) -> bool:
         """Send now, if the socket takes it."""
-        last = len(frames) - 1
-        try:
-            self.socket.send(frames[0], zmq.NOBLOCK | (zmq.SNDMORE if last else 0))
-        except zmq.Again:
-            return False
-        for index in range(1, last + 1):  # once the first part is taken, the others are
-            more = zmq.SNDMORE if index < last else 0
-            self.socket.send(frames[index], zmq.NOBLOCK | more, copy=len(frames[index]) < _ZERO_COPY_MIN)
-        return True
+        return send_now(self.socket, frames)
 
     async def push(self, frames: list[Any]) -> None:
         """Send when the socket takes it."""
@@ -152,3 +149,16 @@ def events(socket: zmq.Socket[bytes]) -> int:
 
 def descriptor_of(socket: zmq.Socket[bytes]) -> int:
     return cast(int, socket.getsockopt(zmq.FD))
+
+
+def send_now(socket: zmq.Socket[bytes], frames: list[Any]) -> bool:
+    """Send, if the socket takes it now."""
+    last = len(frames) - 1
+    try:
+        socket.send(frames[0], zmq.NOBLOCK | (zmq.SNDMORE if last else 0))
+    except zmq.Again:
+        return False
+    for index in range(1, last + 1):  # once the first part is taken, the others are
+        more = zmq.SNDMORE if index < last else 0
+        socket.send(frames[index], zmq.NOBLOCK | more, copy=len(frames[index]) < _ZERO_COPY_MIN)
+    return True

@@ -162,17 +162,19 @@ class Intake:
 
     async def _greet(self, line: trio.socket.SocketType, nursery: trio.Nursery) -> None:
         """Hear who connected and map the memory that came; a stranger is counted and forgotten."""
-        raw, descriptors = b"", array.array("i")
-        values = Receiver(socket.fromfd(line.fileno(), socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        raw, descriptors, values = b"", array.array("i"), None
         with line, trio.move_on_after(HELLO_S):
             raw, rights, flags, _ = await line.recvmsg(HELLO_MAX, socket.CMSG_LEN(12), socket.MSG_CMSG_CLOEXEC)
             for _, _, data in rights:
                 descriptors.frombytes(data[: len(data) // 4 * 4])
             if flags & socket.MSG_CTRUNC:  # more came than memory and bells
                 raw = b""
+            # Kept when the line is closed: what is published comes over it.
+            values = Receiver(socket.fromfd(line.fileno(), socket.AF_UNIX, socket.SOCK_SEQPACKET))
         incoming = _hello(raw, list(descriptors))
-        if incoming is None or not self._knows(incoming.worker):
-            values.close()
+        if incoming is None or values is None or not self._knows(incoming.worker):
+            if values is not None:
+                values.close()
             for descriptor in descriptors:
                 os.close(descriptor)
             self._refused("dropped a peer's memory: it is none, or its peer did not say who it is")

@@ -14,7 +14,6 @@ owns the waiting on each socket; it looks at EVENTS after every operation and wa
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,17 +23,17 @@ import zmq
 
 from flow import wire
 from flow.carrier import shared
-from flow.carrier.peer import TRIPWIRE, Peer, descriptor_of, events
+from flow.carrier.curve import Address, KeyPair
+from flow.carrier.inbox import make_inbox, pump
+from flow.carrier.peer import Peer, descriptor_of
 from flow.carrier.published import Publications, ValueFrames
+from flow.carrier.tcp import Gate, TcpWay
 from flow.errors import WireError
 from flow.links import CallLink, NewestLink, StreamLink
 from flow.mailbox import NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message
 from flow.wire import Envelope, Kind, Schema
 
-# A burst is drained in pieces, so that one busy peer cannot keep the loop from everyone else.
-BURST = 64
-FRAME_BYTES_MAX = 1 << 32
 # How long credit may be held back to be returned with that of the next messages.
 CREDIT_HELD_S = 0.002
 _Log = Callable[[str], None]
@@ -73,8 +72,8 @@ class Hub:
     """All that a worker says to others and hears from them.
 
     sockets: what makes the sockets; a simulated run has sockets of its own. through_memory: whether to speak to workers
-    of this host through shared memory. malformed: messages dropped because they were none; lost: sequence numbers that
-    never came; stale: messages of a peer's earlier incarnation.
+    of this host through shared memory. keys: with which to speak to those of other hosts. malformed: messages dropped
+    because they were none; lost: sequence numbers that never came; stale: messages of a peer's earlier incarnation.
     """
 
     worker: str
@@ -82,6 +81,7 @@ class Hub:
     log: _Log
     sockets: zmq.Context[zmq.Socket[bytes]] = field(default_factory=zmq.Context)
     through_memory: bool = False
+    keys: KeyPair | None = None
     malformed: int = 0
     lost: int = 0
     stale: int = 0
@@ -96,10 +96,10 @@ class Hub:
             shared.Intake(self.peers.__contains__, self._receive, self._malformed) if self.through_memory else None
         )
         self._publications = Publications()
-        self._inbox = self.sockets.socket(zmq.PULL)
-        self._inbox.setsockopt(zmq.RCVHWM, TRIPWIRE)
-        self._inbox.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
-        self._inbox.setsockopt(zmq.LINGER, 0)
+        self.gate: Gate | None = None
+        if self.keys is not None:
+            self.gate = Gate(self.sockets, self.epoch, self.keys, self._receive, self._malformed, self.log)
+        self._inbox = make_inbox(self.sockets)
 
     def bind(self, path: Path) -> None:
         """Open the inbox. The path must be new: a second bind to one path would silently take it over."""
@@ -114,8 +114,12 @@ class Hub:
             self.peers[worker] = Peer(self.sockets, worker, self._way)
         return self.peers[worker]
 
-    def _way(self, path: Path) -> shared.MemoryWay | None:
-        return shared.open_way(path, self.worker, self.epoch, self._publications) if self.through_memory else None
+    def _way(self, worker: str, where: Path | Address, epoch: int) -> shared.MemoryWay | TcpWay | None:
+        if isinstance(where, Address):
+            return self.gate.open_way(worker, where, epoch) if self.gate is not None else None
+        if not self.through_memory:
+            return None
+        return shared.open_way(where, self.worker, self.epoch, self._publications)
 
     async def run(self) -> None:
         """Receive and send until cancelled."""
@@ -125,26 +129,9 @@ class Hub:
             nursery.start_soon(self._return_held_credit)
             if self._intake is not None:
                 nursery.start_soon(self._intake.run)
-            await self._pump()
-
-    async def _pump(self) -> None:
-        inbox, descriptor = self._inbox, descriptor_of(self._inbox)
-        while True:
-            received = 0
-            # One message, most often. That no second one waits costs less to ask than to find out by an exception.
-            while received < 2 and events(inbox) & zmq.POLLIN:
-                self._receive(_parts(inbox))
-                received += 1
-            if received == 2:
-                with contextlib.suppress(zmq.Again):
-                    while received < BURST:
-                        self._receive(_parts(inbox))
-                        received += 1
-            if received == BURST:
-                await trio.lowlevel.checkpoint()
-            else:
-                # Nothing waited when it was asked last, and nobody else touches the socket: the edge is still to come.
-                await trio.lowlevel.wait_readable(descriptor)
+            if self.gate is not None:
+                nursery.start_soon(self.gate.run)
+            await pump(self._inbox, lambda frames: self._receive([frame.buffer for frame in frames]))
 
     def _receive(self, frames: wire.Frames) -> None:
         try:
@@ -300,14 +287,14 @@ class Hub:
         else:
             raise WireError(f"link {envelope.link} takes no {envelope.kind.name}")
 
-    def peer_restarted(self, worker: str, path: Path, epoch: int) -> None:
+    def peer_restarted(self, worker: str, where: Path | Address, epoch: int) -> None:
         """A worker is there, for the first time or again: connect, and settle what was under way to the old one."""
         peer = self.peers.get(worker)
         # No link ties the two; or told twice, or by one who has not heard of the newest.
         if peer is None or epoch <= peer.epoch:
             return
         again = peer.epoch >= 0
-        peer.connect(path, epoch)
+        peer.connect(where, epoch)
         if again:
             for sent in self.sent.values():
                 if sent.peer is peer:
@@ -317,6 +304,8 @@ class Hub:
         """Wait until everything posted is with ZeroMQ."""
         for peer in self.peers.values():
             await peer.wait_drained()
+        if self.gate is not None:
+            await self.gate.wait_settled()
 
     def close(self) -> None:
         """Close the sockets; what ZeroMQ still holds is sent for at most two seconds."""
@@ -325,19 +314,11 @@ class Hub:
         self._publications.close()
         if self._intake is not None:
             self._intake.close()
+        if self.gate is not None:
+            self.gate.close()
         trio.lowlevel.notify_closing(descriptor_of(self._inbox))
         self._inbox.close()
         self.sockets.term()
-
-
-def _parts(inbox: zmq.Socket[bytes]) -> wire.Frames:
-    """The frames of the next message. Raises `zmq.Again` when there is none."""
-    frame = inbox.recv(zmq.NOBLOCK, copy=False)
-    frames = [frame.buffer]
-    while frame.more:
-        frame = inbox.recv(zmq.NOBLOCK, copy=False)
-        frames.append(frame.buffer)
-    return frames
 
 
 _MAILBOXES: dict[Kind, type] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from flow.errors import GraphError
@@ -74,8 +73,9 @@ def _facts(graph: Graph) -> dict[str, Any]:
 def _print(row: dict[str, Any]) -> None:
     if not row["ok"]:
         count = len(row["problems"])
+        # All on one stream, so that what a pipe or a file gets is whole and in order: problems are what was asked for.
         print(f"{row['file']}: {count} problem{'s' if count > 1 else ''}")
-        print("\n\n".join(row["problems"]) + "\n", file=sys.stderr)
+        print("\n\n".join(row["problems"]) + "\n")
         return
     left = f", open: {', '.join(row['open_ports'])}" if row["open_ports"] else ""
     replicas = f" ({row['replicas']} replicas)" if row["replicas"] > row["nodes"] else ""

@@ -32,6 +32,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Print or write the picture."""
+    output: Path | None = arguments.output
+    if output is not None and output.suffix.lower() != ".svg" and output.suffix:
+        text = f"flow draw: {output}: the picture is an SVG, no {output.suffix}; write -o {output.with_suffix('.svg')}"
+        print(f"{text}, and turn that into another with a browser or rsvg-convert", file=sys.stderr)
+        return 2
     picture = draw(load_graph(arguments.graph, profile=arguments.profile, sets=arguments.sets, packages=False))
     if arguments.output is None:
         print(picture, end="")

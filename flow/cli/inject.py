@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     from flow.run_directory import find_run
     from flow.view.sample import array_line
 
-    found = find_run(aim[0] if len(aim) == 2 else None)
+    found = find_run(aim[0] if len(aim) == 2 else None, to_change=True)
     node, replica, port = split_port(aim[-1])
     graph = resolved_graph(found)
     with Session(found) as session:

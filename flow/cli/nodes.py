@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import difflib
 import json
 import sys
 import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from jaxtyping import Float32
+
 from flow.documentation import summary
-from flow.errors import MissingError, NodeTypeError
-from flow.graph.problems import described, nearest
+from flow.errors import FlowError, MissingError, NodeTypeError
+from flow.graph.problems import described
 from flow.graph.registry import find_type, known_types
-from flow.message import Message
+from flow.message import Array, Message
 from flow.node_type import NodeType, Port
 from flow.setting import Setting
 
@@ -21,7 +25,17 @@ EXAMPLE = """example:
   flow nodes
   flow nodes nodes.env.atari:actor
   flow nodes actor                      every node type of that name
+  flow nodes balance                    those whose description has the word, where none has the name
 """
+
+
+class Example(Message):
+    """A message that stands for any, where it is told what follows from one."""
+
+    values: Float32[Array, "time"]
+    count: int
+
+
 ARROWS = {"Out": "──►", "In": "◄──", "Call": "◄─►", "Serve": "◄─►", "Publish": "··►", "Latest": "◄··"}
 
 
@@ -34,7 +48,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="as a graph writes it, or its last part")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="its whole name, its last part, or a word of it")
     parser.add_argument("--json", action="store_true", help="JSON, for scripts")
     parser.set_defaults(run=run)
 
@@ -57,6 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     if arguments.json:
         print(json.dumps([as_dict(name, each) for name, each in found.items()], indent=1, ensure_ascii=False))
+    elif not _named(arguments.name, found):
+        print(f"no node type is called '{arguments.name}'; its description has it:")
+        _print_list(found)
     else:
         print("\n\n".join(described_type(name, each) for name, each in found.items()))
     return 0
@@ -69,13 +86,24 @@ def _found(name: str) -> Mapping[str, NodeType[Any]]:
         except NodeTypeError as error:
             raise MissingError(f"flow nodes: '{name}': {error}") from error
     types, _ = known_types()
-    # "actor", "atari:actor" and "audio.windows" all name nodes.….audio:windows
-    wanted = name.replace(":", ".")
-    found = {full: each for full, each in types.items() if f".{full.replace(':', '.')}".endswith(f".{wanted}")}
+    found = _named(name, types)
+    if not found:
+        word = name.lower()
+        found = {full: each for full, each in types.items() if word in f"{full}\n{each.doc}".lower()}
     if not found:
         short = {full.rpartition(":")[2]: full for full in types}
-        raise MissingError(f"flow nodes: there is no node type '{name}'{nearest(name, [*short, *types])}")
+        near = difflib.get_close_matches(name.lower(), [*short, *types], n=1)
+        hint = f"did you mean '{short.get(near[0], near[0])}'?" if near else "`flow nodes` lists all"
+        raise MissingError(f"flow nodes: no node type is called '{name}' or has it in its description; {hint}")
     return found
+
+
+def _named(name: str, types: Mapping[str, NodeType[Any]]) -> dict[str, NodeType[Any]]:
+    """Those that a name means: "actor", "atari:actor" and "audio.windows" all name nodes.….audio:windows."""
+    if ":" in name and name in types:
+        return {name: types[name]}
+    wanted = name.replace(":", ".")
+    return {full: each for full, each in types.items() if f".{full.replace(':', '.')}".endswith(f".{wanted}")}
 
 
 def _print_list(types: Mapping[str, NodeType[Any]]) -> None:
@@ -94,7 +122,7 @@ def described_type(name: str, found: NodeType[Any]) -> str:
         for port in found.ports.values():
             lines += _port_lines(port)
     variables = dict.fromkeys(name for port in found.ports.values() for name in port.variables if name)
-    lines += [f"  {name} is any message, the same wherever it stands" for name in variables]
+    lines += _variable_lines(found, list(variables))
     messages = {message.__name__: message for port in found.ports.values() for message in port.messages}
     messages.pop(Message.__name__, None)  # stands where a type variable does
     for message in messages.values():
@@ -106,6 +134,37 @@ def described_type(name: str, found: NodeType[Any]) -> str:
     if found.needs:
         lines += ["", f"needs {', '.join(found.needs)}"]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _variable_lines(found: NodeType[Any], variables: list[str]) -> list[str]:
+    """What the messages of ports are that say none: any, or what follows from the others, with an example."""
+    known = {name: Example for name in variables if name == "M"}
+    settings = {s.name: _example_value(s) if s.required else s.default for s in found.settings.values()}
+    said: Mapping[str, type[Message]] = {}
+    if found.binds is not None:
+        with contextlib.suppress(FlowError):  # it is one for messages of another kind, and its text tells of which
+            said = {name: each for name, each in found.binds(settings, known).items() if name not in known}
+    taken = {name for port in found.ports.values() if port.kind in ("In", "Latest") for name in port.variables}
+    lines = []
+    for name in variables:
+        if name in said:
+            given = "".join(f", {s.name} = {settings[s.name]}" for s in found.settings.values() if s.required)
+            lines.append(f"  {name} follows from M; if M has {_fields_of(Example)}{given}, it has")
+            lines.append(f"    {_fields_of(said[name])}")
+        elif found.binds is not None and name not in taken:
+            lines.append(f"  {name} follows from the settings and from the other messages")
+        else:
+            lines.append(f"  {name} is any message, the same wherever it stands")
+    return lines
+
+
+def _example_value(setting: Setting) -> Any:
+    low = setting.bounds.low or 0
+    return max(low, 4) if setting.kind == "int" else max(low, 1.0) if setting.kind == "float" else ""
+
+
+def _fields_of(message: type[Message]) -> str:
+    return ", ".join(f"{field.name}: {field}" for field in message.fields)
 
 
 def _prose(doc: str) -> str:

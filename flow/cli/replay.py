@@ -107,6 +107,11 @@ def _play(arguments: argparse.Namespace, replay: Replay, feed: Feed, port: str) 
             pdb.post_mortem(first.__traceback__)
         return 1
     print(f"{title}: took {feed.taken} messages of {arguments.recording} and ended")
+    empty = [name for name, each in replay.feeds.items() if name != port and not each.taken]
+    if not feed.taken and empty:
+        print(
+            f"nothing was given to {', '.join(empty)}; if it waits for that, give it: --feed PORT=FILE", file=sys.stderr
+        )
     return 0
 
 

@@ -36,7 +36,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--most", type=float, default=16.0, metavar="MIB", help="of a message; more is cut [%(default)g]"
     )
     parser.add_argument("--wait", type=float, default=30.0, metavar="S", help="give up when nothing came [%(default)g]")
-    parser.add_argument("--save", type=Path, metavar="DIR", help="write arrays as NPY, pictures as PNG, sound as WAV")
+    parser.add_argument("--save", nargs="?", const="", metavar="DIR", help="write NPY, PNG, WAV files")
     parser.add_argument("--json", action="store_true", help="a JSON object a message")
     parser.set_defaults(run=run, parser=parser)
 
@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("count", "every", "most", "wait"):
         if getattr(arguments, name) <= 0:
             arguments.parser.error(f"--{name}: expected more than 0, found {getattr(arguments, name):g}")
+    if arguments.save == "":
+        arguments.parser.error("--save: expected a directory to write to, as in --save . at the end of the line")
     found, (address,) = aimed(arguments, arguments.parser, 1, to_change=False)
     from flow.inspect.exports import save
     from flow.inspect.protocol import split_port
@@ -73,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
                 flush=True,
             )
             if arguments.save is not None:
-                for path in save(sample, arguments.save, f"{title}-{sample.number:06d}"):
+                for path in save(sample, Path(arguments.save), f"{title}-{sample.number:06d}"):
                     print(f"  wrote {path}", file=sys.stderr, flush=True)
             left -= 1
             if left == 0 and not arguments.follow:

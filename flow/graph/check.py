@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections import Counter
+from pathlib import Path
 
-from flow.errors import GraphError
+from flow import node_files
+from flow.errors import GraphError, SettingError
 from flow.graph.compose import Reading
 from flow.graph.edges import check_modes
 from flow.graph.members import Home, Tie, Untied
@@ -30,11 +32,16 @@ def check_graph(graph: Graph, reading: Reading, problems: Problems, *, packages:
         _check_fit(graph, tie, reading)
     _check_writers(graph, reading)
     # Where an edge is wrong, the ports that it was to tie would be told once more.
+    mends: set[str] = set()
     for untied in [each for each in reading.untied if "edges" not in each.problems.wrong_tables]:
-        text = f"this port, {untied.port}, has no edge; {_mend_untied(graph, untied)}"
-        untied.problems.add("edges", untied.text, text)
+        mend = _mend_untied(graph, untied)
+        if mend.startswith("add ") and mend in mends:
+            continue  # the other end of the edge that is missing was told
+        mends.add(mend)
+        untied.problems.add("edges", untied.text, f"this port, {untied.port}, has no edge; {mend}")
     _check_cycles(graph, reading)
     _check_room(graph, reading)
+    _check_settings(graph, reading)
     for node in graph.nodes.values() if packages else ():
         for package in node.type.needs:
             if not _installed(package):
@@ -140,7 +147,10 @@ def _mend(
                     mends.append(_setting(b.name, sent - b.size, reading.homes[there.name], tie.home))
                 if mends:
                     return "set " + ", or ".join(mends)
-    return "put a node between them that turns the one into the other"
+    own = [graph.nodes[end.node].type.name for end, _ in (sender, receiver)]
+    files = [name for name in dict.fromkeys(own) if node_files.is_file(name.rpartition(":")[0])]
+    change = f", or change what {Path(files[-1]).name} declares" if files else ""
+    return f"put a node between them that turns the one into the other{change}"
 
 
 def _setting(name: str, value: int, node: Home, edge: Home) -> str:
@@ -219,6 +229,17 @@ def _check_room(graph: Graph, reading: Reading) -> None:
             home = reading.homes[name]
             text = f"it has {count} edges to other nodes and their copies, and counts at most {TIES_MAX}"
             home.problems.add(home.table, "", f"{text}; sweep over fewer values, or give copies nodes of their own")
+
+
+def _check_settings(graph: Graph, reading: Reading) -> None:
+    """What a node says of its settings together: where they would make it wait for ever, for instance."""
+    for node in graph.nodes.values():
+        if node.type.check is not None and node.type.settings.keys() <= node.settings.keys():
+            try:
+                node.type.check(node.settings)
+            except SettingError as error:
+                home = reading.homes[node.name]
+                home.problems.add(home.table, "", str(error))
 
 
 def _cycle_from(start: str, leaving: dict[str, list[Edge]], done: set[str]) -> list[Edge]:

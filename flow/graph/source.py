@@ -103,7 +103,7 @@ def parse(path: Path, problems: Problems) -> Tables | None:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        problems.add("", "", f"is not valid TOML: {error}{_toml_hint(str(error))}")
+        problems.add("", "", f"is not valid TOML: {error}{_toml_hint(str(error))}{_other_language(path)}")
     except UnicodeDecodeError as error:
         problems.add("", "", f"is not UTF-8 text: {error}")
     except OSError as error:
@@ -116,6 +116,15 @@ def near_file(path: Path) -> str:
     names = [each.name for each in path.parent.glob(f"*{path.suffix}")] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, names, n=1)
     return f"; did you mean '{path.parent / near[0]}'?" if near else ""
+
+
+def _other_language(path: Path) -> str:
+    """What to say of a file of nodes, where a graph is expected."""
+    if path.suffix != ".py":
+        return ""
+    beside = path.with_suffix(".toml")
+    graph = f"did you mean {beside}?" if beside.exists() else f'a graph names it, as in run = "{path.name}:NODE"'
+    return f"; it is Python, and a graph is TOML; {graph}"
 
 
 def _toml_hint(text: str) -> str:

@@ -36,13 +36,14 @@ class NodeFigures:
     """How long its questions wait for their answers."""
     answer_p99_ms: float | None
     batch_p50: float | None
-    """Rows of the batches it serves."""
+    """Rows of the batches it serves; each figure is off by at most an eighth, and this one never above the next."""
     batch_max: float | None
     memory: int
     """Bytes of its worker's resident memory, shared with the other nodes of that worker."""
     device_memory: int
     """Bytes that torch holds of a GPU in its worker."""
     last_error: str
+    """Of a node that failed its error, else what its log warns of last: an error, or what was done to it by hand."""
     stuck_s: float = 0.0
     """How long its loop has not turned, if it hangs, or its computation has gone on."""
 

@@ -158,6 +158,7 @@ def _node(view: PageView, owned: bool, now: float, errors: dict[str, str], shown
         if match is not None and not match["what"]:
             rates[match["end"]] += grew / seconds
     handling, answers, batches = (_merged(view, end) for end in (".handling_us", ".answer_us", ".batch_rows"))
+    half, most = _half_and_most(batches)
     alive = view.state in ALIVE
     stuck = now - view.beaten if owned and alive and view.beaten and now - view.beaten > shown_s else 0.0
     state = "hung" if stuck else view.state
@@ -190,13 +191,20 @@ def _node(view: PageView, owned: bool, now: float, errors: dict[str, str], shown
         handling_p99_ms=_thousandth(quantile(handling, 0.99)),
         answer_p50_ms=_thousandth(quantile(answers, 0.5)),
         answer_p99_ms=_thousandth(quantile(answers, 0.99)),
-        batch_p50=quantile(batches, 0.5),
-        batch_max=float(max((bounds(at)[0] for at, count in enumerate(batches) if count > 0.01), default=0)) or None,
+        batch_p50=half,
+        batch_max=most,
         memory=int(view.gauges.get("_memory_bytes", 0)),
         device_memory=int(view.gauges.get("_device_bytes", 0)),
         last_error=last_error,
         stuck_s=stuck,
     )
+
+
+def _half_and_most(counts: list[float]) -> tuple[float | None, float | None]:
+    """The median and the largest of what a histogram counts; within one bucket the same."""
+    most = float(max((bounds(at)[0] for at, count in enumerate(counts) if count > 0.01), default=0)) or None
+    half = quantile(counts, 0.5)
+    return (half if half is None or most is None else min(half, most)), most
 
 
 def _merged(view: PageView, suffix: str) -> list[float]:

@@ -171,7 +171,7 @@ class Replay:
         type_ = self.node.type
         port = type_.ports[name]
         spec = PortSpec(self.node.plan.name, name, port.messages, type_.port_sizes(name, self.settings))
-        feed = self.feeds.setdefault(name, Feed(iter(())))
+        feed = Feed(iter(())) if port.kind in ("Out", "Publish") else self.feeds.setdefault(name, Feed(iter(())))
 
         def telling(what: str) -> Callable[[Message], None]:
             return lambda message: self.told(name, what, message)

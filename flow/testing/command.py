@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dis
+import inspect
 import json
 import sys
 import tomllib
@@ -66,6 +68,8 @@ def _tested(target: Target, arguments: argparse.Namespace) -> list[dict[str, Any
     told = not arguments.json
     if told:
         print(target.name)
+        for name in unread_settings(target.type):
+            print(f"  hint: nothing in it reads its setting '{name}'")
     rows = []
     results = examine(
         target.type,
@@ -80,6 +84,15 @@ def _tested(target: Target, arguments: argparse.Namespace) -> list[dict[str, Any
         if told:
             _print(result, test)
     return rows
+
+
+def unread_settings(node_type: NodeType[Any]) -> list[str]:
+    """Settings that the node's function never reads: no rule fails for one, since nothing follows from it."""
+    code = inspect.unwrap(node_type.function).__code__
+    if "locals" in code.co_names:
+        return []
+    read = {each.argval for each in dis.get_instructions(code) if each.opname.startswith(("LOAD_", "DELETE_"))}
+    return [name for name in node_type.settings if name not in {*read, *code.co_cellvars}]
 
 
 def _as_tried(node_type: NodeType[Any], result: Result) -> NodeType[Any]:

@@ -12,8 +12,8 @@ from flow.view.numbers import clean, duration
 BAR = 8
 # fmt: off
 NODE_HEADER = (
-    "NODE", "STATE", "BUSY", "STARVED", "BLOCKED", "IN/S", "OUT/S", "P50 ms", "P99 ms", "BATCH", "RESTARTS", "WORKER",
-    "MEMORY", "LAST ERROR",
+    "NODE", "STATE", "BUSY", "STARVED", "BLOCKED", "IN/S", "OUT/S", "P50 ms", "P99 ms", "BATCH P50", "RESTARTS",
+    "WORKER", "MEMORY", "LAST EVENT",
 )
 EDGE_HEADER = (
     "EDGE", "KIND", "RATE", "BYTES/S", "DEPTH", "FILL", "SENDER WAITS", "RECEIVER WAITS", "DROPPED",

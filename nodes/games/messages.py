@@ -90,15 +90,7 @@ class Samples(Message):
     """Whether the game was still on; past its end there is no policy to learn."""
     weights: Float32[Array, "rows"]
     """Importance of each stretch, 1 where draws were uniform."""
-    places: Int64[Array, "rows"]
-    """Where replay keeps it."""
+    handles: Int64[Array, "rows"]
+    """Of each, for its priority."""
     versions: Int64[Array, "rows"]
     """Of the weights that planned its first move."""
-
-
-class Surprises(Message):
-    """How wrong the network was about what it learned: how often replay draws it from now on."""
-
-    places: Int64[Array, "rows"]
-    priorities: Float32[Array, "rows"]
-    """|v - z|."""

@@ -91,6 +91,7 @@ _MODULE: dict[str, Any] = {
     "inputs": None,
     "answers": ["logits: float32 (rows, 2)", "values: float32 (rows)"],
     "device": "cpu",
+    "precision": "float32",
     "batch_max": st.integers(1, 8),
     "buckets": None,
 }

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from flow.testing import Given
 from nodes.experience import Actions, Observations, Transitions
 from nodes.games.interface import game_named
-from nodes.games.messages import Evaluations, Plans, PlayedGame, Positions, Roots, Samples, Steps, Surprises
+from nodes.games.messages import Evaluations, Plans, PlayedGame, Positions, Roots, Samples, Steps
 from nodes.learn.classifier import Labelled, Logits
 from nodes.learn.q import Experience
-from nodes.messages import Weights
+from nodes.messages import Priorities, Weights
 
 _SEEDS = st.integers(0, 1 << 16)
 _ROWS = st.integers(1, 3)
@@ -94,6 +94,8 @@ def experience(rows: int, seed: int, steps: int = 2) -> Experience:
         terminated=rng.random((rows, steps)) < 0.2,
         truncated=rng.random((rows, steps)) < 0.2,
         first=rng.random((rows, steps)) < 0.2,
+        handles=np.arange(rows),
+        weights=np.ones(rows, np.float32),
     )
 
 
@@ -141,9 +143,13 @@ def transitions(lanes: int, start: int, steps: int = 2) -> Transitions:
 
 
 def transitions_replay() -> Given:
-    settings = {"rows": 2, "steps": 1, "ratio": 1.0, "least": 2, "capacity": 1000, "capacity_gib": 0.1}
+    settings = {
+        "rows": 2, "steps": 1, "ratio": 1.0, "least": 2, "capacity": 1000, "capacity_gib": 0.1, "cache_gib": 0.01,
+        "how": "uniform",
+    }  # fmt: skip
     stream = st.integers(2, 4).map(lambda count: [transitions(2, start) for start in range(count)])
-    return Given(settings, streams={"inserts": stream}, variables=({"T": Transitions},))
+    said = st.builds(lambda handle: Priorities(np.array([handle]), np.ones(1, np.float32)), st.integers(0, 3))
+    return Given(settings, {"priorities": said}, streams={"inserts": stream}, variables=({"T": Transitions},))
 
 
 def _rules() -> Any:
@@ -217,7 +223,7 @@ def samples(rows: int, seed: int, unroll: int = 2) -> Samples:
         policies=np.full((rows, unroll + 1, actions), 1 / actions, np.float32),
         real=np.ones((rows, unroll + 1), bool),
         weights=np.ones(rows, np.float32),
-        places=np.arange(rows),
+        handles=np.arange(rows),
         versions=np.zeros(rows, np.int64),
     )
 
@@ -245,8 +251,32 @@ def games_replay() -> Given:
         "batch": 2, "unroll": 2, "least_positions": 2, "samples_a_position": 1.0, "slack": 10,
         "capacity_positions": 1000, "capacity_gib": 0.1, "td_steps": 0,
     }  # fmt: skip
-    surprises = st.builds(lambda place: Surprises(np.array([place]), np.ones(1, np.float32)), st.integers(0, 3))
-    return Given(settings, {"inserts": st.builds(played, st.integers(1, 4), _SEEDS), "surprises": surprises})
+    priorities = st.builds(lambda place: Priorities(np.array([place]), np.ones(1, np.float32)), st.integers(0, 3))
+    return Given(settings, {"inserts": st.builds(played, st.integers(1, 4), _SEEDS), "priorities": priorities})
+
+
+def reanalysed_games() -> Given:
+    # Of nim, whose games can be told from where they begin: what is planned anew must have been played by its rules.
+    rules = game_named("nim")
+
+    def game(seed: int) -> PlayedGame:
+        rng = np.random.default_rng(seed)
+        position, seen, moves, paid = rules.start(rng), [], [], []
+        while not position.over:
+            seen.append(position.observation())
+            moves.append(int(rng.choice(np.flatnonzero(position.legal()))))
+            position = position.after(moves[-1])
+            paid.append(position.reward)
+        count = len(moves)
+        policies = np.full((count, rules.actions), 1 / rules.actions, np.float32)
+        values = rng.uniform(-1, 1, count).astype(np.float32)
+        rewards = np.array(paid, np.float32)
+        return PlayedGame(np.stack(seen), np.array(moves), rewards, values, policies, np.zeros(count, np.int64))
+
+    like = games_replay()
+    settings = {**like.settings, "game": "nim", "refreshes_a_game": 1.0}
+    messages = {**like.messages, "inserts": st.builds(game, _SEEDS)}
+    return Given(settings, messages, answers={"planner": plans})
 
 
 def plans(settings: Mapping[str, Any]) -> Any:

@@ -18,6 +18,7 @@ from jaxtyping import Float32, Int64
 from flow import Array, Call, Context, In, Latest, Live, Message, Promises, Publish, Range, Saved, compute, node
 from flow.errors import MessageError
 from flow.kept import Kept
+from nodes.learn.parallel import Group, Shared, closing, join
 from nodes.messages import Weights
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ async def learner(
 ) -> None:
     """Take a step of Adam on the cross-entropy of each batch; publish the weights now and then, and the last ones.
 
+    Several replicas take each step together, on a batch each.
+
     Args:
       inputs: numbers of one picture, all its dimensions together.
       classes: how many there are.
@@ -93,18 +96,24 @@ async def learner(
     saved.keep("network", student.network)
     saved.keep("optimiser", student.optimiser)
     progress = saved.keep("progress", Progress())
-    async for batch in batches:
-        if not len(batch.label):
-            continue
-        loss, accuracy = await compute(student.update, batch, learning_rate.value)
-        progress.updates += 1
-        context.metrics.count("updates")
-        context.metrics.record("loss", loss)
-        context.metrics.record("train_accuracy", accuracy)
-        if progress.updates % publish_every == 0:
+    group = student.group = await join(context, saved, student.device)
+    with closing(group):
+        async for batch in Shared(batches, group):
+            if batch is not None and not len(batch.label):
+                continue
+            learned = await compute(student.update, batch, learning_rate.value)
+            if learned is None:
+                continue
+            progress.updates += 1
+            if context.replica:  # one of them speaks for all
+                continue
+            context.metrics.count("updates")
+            context.metrics.record("loss", learned[0])
+            context.metrics.record("train_accuracy", learned[1])
+            if progress.updates % publish_every == 0:
+                await weights.publish(student.weights(), progress.updates)
+        if progress.updates % publish_every and not context.replica:
             await weights.publish(student.weights(), progress.updates)
-    if progress.updates % publish_every:
-        await weights.publish(student.weights(), progress.updates)
 
 
 @node(needs=("torch",), promises=Promises(given="nodes.given.learning:evaluator"))
@@ -198,14 +207,37 @@ class Student:
         torch.manual_seed(seed)
         self.network: nn.Module = Perceptron(inputs, hidden, classes).to(self.device)
         self.optimiser = torch.optim.Adam(self.network.parameters())
+        self.group: Group | None = None
 
     def weights(self) -> Weights:
         from nodes.nets.weights import weights_of
 
         return Weights(weights_of(self.network))
 
-    def update(self, batch: Labelled, learning_rate: float) -> tuple[float, float]:
-        """One step on a batch; its mean loss and accuracy before the step."""
+    def update(self, batch: Labelled | None, learning_rate: float) -> tuple[float, float] | None:
+        """One step on a batch; its mean loss and accuracy before the step.
+
+        Args:
+          batch: None where other replicas alone have one.
+
+        Returns:
+          Means over the batches of all replicas; None if none of them has one.
+        """
+        self.optimiser.zero_grad(set_to_none=True)
+        rows, means = 0, [0.0, 0.0, learning_rate]
+        if batch is not None:
+            rows, means[:2] = len(batch.label), self._gradients(batch)
+        if self.group is not None:
+            rows, means = self.group.average(self.network.parameters(), rows, means)
+        if not rows:
+            return None
+        for group in self.optimiser.param_groups:
+            group["lr"] = means[2]
+        self.optimiser.step()
+        return means[0], means[1]
+
+    def _gradients(self, batch: Labelled) -> list[float]:
+        """Of a batch, left at the parameters; its mean loss and accuracy."""
         from torch.nn import functional as F
 
         from nodes.nets.weights import tensor_of
@@ -214,12 +246,8 @@ class Student:
         labels = tensor_of(batch.label, self.device)
         logits = self.network(tensor_of(batch.image, self.device))
         loss = F.cross_entropy(logits, labels)
-        self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate
-        self.optimiser.step()
-        return float(loss.detach()), float((logits.argmax(-1) == labels).float().mean())
+        return [float(loss.detach()), float((logits.argmax(-1) == labels).float().mean())]
 
 
 class Judge:

@@ -15,6 +15,7 @@ from flow import Context, In, Live, Promises, Publish, Range, Saved, compute, no
 from flow.errors import SettingError
 from nodes.atari_games import GAMES, action_count
 from nodes.learn.mixing import Pile, joined
+from nodes.learn.parallel import Group, closing, join
 from nodes.messages import Trajectories, Weights
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ async def learner(
 ) -> None:
     """Learn a policy and its value from online and replayed unrolls, and publish the weights after each update.
 
+    Several replicas take each update together, on `batch` unrolls each.
+
     Args:
       game: fixes how many actions there are.
       network: which architecture.
@@ -103,25 +106,35 @@ async def learner(
     saved.keep("network", student.network)
     saved.keep("optimiser", student.optimiser)
     progress = saved.keep("progress", Progress())
-    await weights.publish(student.weights(), progress.updates)
-    fresh, old = Pile(), Pile()
-    began = False
-    async for unrolls in online:
-        fresh.add(unrolls)
-        while fresh.unrolls >= batch - share:
-            began = began or _has_begun(replayed, old)
-            if began and share and not await _fill(old, replayed, share):
-                share = 0  # replay ended, as a run drains: what is left online is learned alone
-                continue
-            pieces = fresh.take(batch - share)
-            count = sum(len(piece.actions) for piece in pieces)
-            mixed = joined([*pieces, *(old.take(share) if began and share else [])])
-            left = max(1 - FRAME_SKIP * progress.online_steps / anneal_frames, 0) if anneal_frames else 1.0
-            statistics, newest = await compute(
-                student.update, mixed, count, learning_rate.value * left, entropy_cost.value
-            )
-            _note(progress, context, mixed, count, statistics)
-            await weights.publish(newest, progress.updates)
+    group = student.group = await join(context, saved, student.device)
+
+    async def learn(mixed: Trajectories | None, count: int, rate: float) -> None:
+        learned = await compute(student.update, mixed, count, rate, entropy_cost.value)
+        if learned is not None:
+            _note(progress, context, mixed, count, learned[0])
+            if context.replica == 0:  # one speaks for all
+                await weights.publish(learned[1], progress.updates)
+
+    with closing(group):
+        if context.replica == 0:
+            await weights.publish(student.weights(), progress.updates)
+        fresh, old = Pile(), Pile()
+        began = False
+        async for unrolls in online:
+            fresh.add(unrolls)
+            while fresh.unrolls >= batch - share:
+                began = began or _has_begun(replayed, old)
+                if began and share and not await _fill(old, replayed, share):
+                    share = 0  # replay ended, as a run drains: what is left online is learned alone
+                    continue
+                pieces = fresh.take(batch - share)
+                count = sum(len(piece.actions) for piece in pieces)
+                mixed = joined([*pieces, *(old.take(share) if began and share else [])])
+                gone = FRAME_SKIP * progress.online_steps * context.replicas
+                left = max(1 - gone / anneal_frames, 0) if anneal_frames else 1.0
+                await learn(mixed, count, learning_rate.value * left)
+        while group is not None and not group.over:  # other replicas may have unrolls left
+            await learn(None, 0, 0.0)
 
 
 def _has_begun(replayed: In[Trajectories], old: Pile) -> bool:
@@ -143,15 +156,19 @@ async def _fill(old: Pile, replayed: In[Trajectories], share: int) -> bool:
     return True
 
 
-def _note(progress: Progress, context: Context, mixed: Trajectories, online: int, statistics: dict[str, float]) -> None:
-    """Write down what an update did."""
-    lag = progress.updates - mixed.versions[:online].mean()
-    steps = mixed.actions.shape[1]
-    progress.updates += 1
-    progress.online_steps += online * steps
-    progress.learned_steps += mixed.actions.size
+def _note(
+    progress: Progress, context: Context, mixed: Trajectories | None, online: int, statistics: dict[str, float]
+) -> None:
+    """Write down what an update did, and what this replica gave to it."""
     metrics = context.metrics
-    metrics.count("updates")
+    progress.updates += 1
+    if context.replica == 0:
+        metrics.count("updates")
+    if mixed is None:
+        return
+    lag = progress.updates - 1 - mixed.versions[:online].mean()
+    progress.online_steps += online * mixed.actions.shape[1]
+    progress.learned_steps += mixed.actions.size
     metrics.count("learned_steps", mixed.actions.size)
     metrics.gauge("policy_lag", float(lag))
     if online < len(mixed.versions):
@@ -192,6 +209,7 @@ class Student:
             else torch.optim.Adam(parameters, eps=epsilon, fused=True)
         )
         self._stacks: torch.Tensor | None = None
+        self.group: Group | None = None
 
     def weights(self) -> Weights:
         from nodes.nets.weights import weights_of
@@ -199,9 +217,33 @@ class Student:
         return Weights(weights_of(self.network))
 
     def update(
-        self, unrolls: Trajectories, online: int, learning_rate: float, entropy_cost: float
-    ) -> tuple[dict[str, float], Weights]:
-        """One step on unrolls of which the first `online` are fresh; what it was like, and the weights after it."""
+        self, unrolls: Trajectories | None, online: int, learning_rate: float, entropy_cost: float
+    ) -> tuple[dict[str, float], Weights] | None:
+        """One step on unrolls of which the first `online` are fresh; what it was like, and the weights after it.
+
+        Args:
+          unrolls: None where other replicas alone have some.
+
+        Returns:
+          Statistics of this replica's unrolls; None if no replica has any.
+        """
+        import torch
+
+        self.optimiser.zero_grad(set_to_none=True)
+        statistics = {} if unrolls is None else self._gradients(unrolls, online, entropy_cost)
+        if self.group is not None:
+            rows = 0 if unrolls is None else len(unrolls.actions)
+            rows, (learning_rate,) = self.group.average(self.network.parameters(), rows, [learning_rate])
+            if not rows:
+                return None
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_norm_max)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate
+        self.optimiser.step()
+        return statistics, self.weights()
+
+    def _gradients(self, unrolls: Trajectories, online: int, entropy_cost: float) -> dict[str, float]:
+        """Of the loss, left at the parameters; its statistics."""
         import torch
 
         from nodes.algo.laser import laser_loss
@@ -225,11 +267,6 @@ class Student:
             value_cost=self.recipe.value_cost,
             entropy_cost=entropy_cost,
         )
-        self.optimiser.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_norm_max)
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate
-        self.optimiser.step()
         # Read here and not by the caller: on a GPU each waits for the update, and the loop must not.
-        return {name: float(value) for name, value in loss.statistics._asdict().items()}, self.weights()
+        return {name: float(value) for name, value in loss.statistics._asdict().items()}

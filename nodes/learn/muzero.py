@@ -1,7 +1,7 @@
 """MuZero's learner: the model unrolled along stretches of stored games (arXiv:1911.08265).
 
 samples ──► unroll K steps ──► update ──► weights, every so many updates
-                                      ──► surprises: how wrong each value was
+                                      ──► priorities: how wrong each value was
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from flow import Array, Context, In, Live, Out, Promises, Publish, Range, Saved, compute, node
 from flow.errors import MessageError
 from nodes.games.interface import GAMES, game_named
-from nodes.games.messages import Samples, Surprises
-from nodes.messages import Weights
+from nodes.games.messages import Samples
+from nodes.messages import Priorities, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,7 @@ class Progress:
 )
 async def learner(
     samples: In[Samples],
-    surprises: Out[Surprises],
+    priorities: Out[Priorities],
     weights: Publish[Weights],
     context: Context,
     saved: Saved,
@@ -93,17 +93,17 @@ async def learner(
     metrics = context.metrics
     async for sample in samples:
         rate = learning_rate.value * (0.1 ** (progress.updates / decay_updates) if decay_updates else 1.0)
-        statistics, priorities = await compute(student.update, sample, rate)
+        statistics, errors = await compute(student.update, sample, rate)
         metrics.gauge("policy_age", progress.updates - float(sample.versions.mean()))
         progress.updates += 1
         metrics.count("updates")
-        metrics.count("learned_positions", len(sample.places))
+        metrics.count("learned_positions", len(sample.handles))
         for name, value in statistics.items():
             metrics.record(name, value)
         if progress.updates % publish_every == 0:
             await weights.publish(await compute(student.weights), progress.updates)
             published = progress.updates
-        await surprises.send(Surprises(sample.places, priorities))
+        await priorities.send(Priorities(sample.handles, errors))
     if published != progress.updates:
         await weights.publish(await compute(student.weights), progress.updates)
 

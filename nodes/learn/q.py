@@ -1,6 +1,7 @@
 """Learns the value of actions from replayed transitions: double DQN with returns over n steps.
 
     samples ──► n-step returns, target network ──► update ──► weights, version by version
+                                                          ──► priorities: how wrong each value was
 
 Source: Mnih et al., Nature 518, 2015; double Q-learning, arXiv:1509.06461; a target network that follows slowly as in
 DDPG, arXiv:1509.02971.
@@ -17,10 +18,10 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from flow import Array, Context, In, Live, Message, Promises, Publish, Range, Saved, compute, node
+from flow import Array, Context, In, Live, Message, Out, Promises, Publish, Range, Saved, compute, node
 from flow.errors import SettingError
 from nodes.algo.q_learning import n_step_returns
-from nodes.messages import Weights
+from nodes.messages import Priorities, Weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,6 +44,10 @@ class Experience(Message):
     terminated: Bool[Array, "rows steps"]
     truncated: Bool[Array, "rows steps"]
     first: Bool[Array, "rows steps"]
+    handles: Int64[Array, "rows"]
+    """Of each window, for its priority."""
+    weights: Float32[Array, "rows"]
+    """How much each window counts."""
 
 
 @dataclass
@@ -67,6 +72,7 @@ class Recipe:
 async def learner(
     samples: In[Experience],
     weights: Publish[Weights],
+    priorities: Out[Priorities],
     context: Context,
     saved: Saved,
     *,
@@ -108,12 +114,13 @@ async def learner(
         if not sample.rewards.size:
             continue
         left = max(1 - progress.updates / anneal_updates, 0) if anneal_updates else 1.0
-        loss, value = await compute(student.update, sample, learning_rate.value * left)
+        loss, value, errors = await compute(student.update, sample, learning_rate.value * left)
         progress.updates += 1
         context.metrics.count("updates")
         context.metrics.record("loss", loss)
         context.metrics.record("value", value)
         await weights.publish(student.weights(), progress.updates)
+        await priorities.send(Priorities(sample.handles, errors))
 
 
 class Lessons(NamedTuple):
@@ -187,8 +194,8 @@ class Student:
 
         return Weights(weights_of(self.network))
 
-    def update(self, sample: Experience, learning_rate: float) -> tuple[float, float]:
-        """One step on a sample; its mean loss, and the mean value of the actions that were taken."""
+    def update(self, sample: Experience, learning_rate: float) -> tuple[float, float, Array]:
+        """One step on a sample; its loss, the mean value of what was done, and (B,) the mean |error| of each window."""
         import torch
         from torch.nn import functional as F
 
@@ -205,7 +212,9 @@ class Student:
             # Overestimates feed on themselves; those that no return could be are known to be wrong.
             goal = goal.clamp(-self.recipe.return_max, self.recipe.return_max)
         values = self.network(tensor_of(lesson.observations, self.device)).gather(-1, taken)[:, 0]
-        loss = F.smooth_l1_loss(values, goal)
+        # Each window counts as replay says, so that what is drawn more often does not count for more.
+        counted = tensor_of(np.repeat(sample.weights, len(lesson.actions) // len(sample.weights)), self.device)
+        loss = (counted * F.smooth_l1_loss(values, goal, reduction="none")).mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_norm_max)
@@ -216,4 +225,5 @@ class Student:
             torch._foreach_lerp_(
                 list(self.target.parameters()), list(self.network.parameters()), self.recipe.target_mix
             )
-        return float(loss.detach()), float(values.detach().mean())
+        errors = (values.detach() - goal).abs().reshape(len(sample.weights), -1).mean(1)
+        return float(loss.detach()), float(values.detach().mean()), errors.cpu().numpy()

@@ -2,7 +2,7 @@
 
     games ──► targets, weights ──► LMDB ──► stretches of K moves ──► samples
                                      ▲
-    surprises ───────────────────────╯ how often a position is drawn
+    priorities ──────────────────────╯ how often a position is drawn
 
 Learning and playing are coupled here: each position that is played allows so many samples, and when the learner falls
 behind no more games are taken. So what is learned does not depend on how fast a machine plays.
@@ -10,19 +10,24 @@ behind no more games are taken. So what is learned does not depend on how fast a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import trio
 
-from flow import Array, Context, In, Out, Promises, Range, Saved, compute, node
-from flow.errors import NotStoredError, SettingError
+from flow import Array, Context, In, Live, Out, Promises, Range, Saved, compute, node
+from flow.errors import NotStoredError
 from nodes.algo.muzero_targets import Beyond, Record, n_step_values, record, unrolled
-from nodes.games.messages import PlayedGame, Samples, Surprises
+from nodes.games.messages import PlayedGame, Samples
+from nodes.messages import Priorities
+from nodes.replay.kept import KeptPriorities
+from nodes.replay.pace import Counts, Pace, check, check_slack
 from storage.chunks import Column
 from storage.games import Game, GameStore
+from storage.priorities import importance
 
 SYNC_S = 1.0
 # Added to |ν - z|: what is known exactly is drawn again now and then.
@@ -31,12 +36,17 @@ RECORDS_MAX = 10_000
 COLUMNS = ("observations", "actions", "rewards", "values", "policies", "versions")
 
 
-@dataclass
-class Counts:
-    """What came and what went, in positions; kept in checkpoints."""
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Hold the node's settings to each other.
 
-    played: int = 0
-    sampled: int = 0
+    Raises:
+      SettingError: no sample would ever be sent, or playing and learning would wait for each other.
+    """
+    check(
+        least=("least_positions", settings["least_positions"]),
+        capacity=("capacity_positions", settings["capacity_positions"]),
+    )
+    check_slack(settings["samples_a_position"], settings["slack"], settings["batch"])
 
 
 @node(
@@ -48,11 +58,12 @@ class Counts:
         },
         given="nodes.given.learning:games_replay",
         seeded=True,
-    )
+    ),
+    check=check_settings,
 )
 async def replay(
     inserts: In[PlayedGame],
-    surprises: In[Surprises],
+    priorities: In[Priorities],
     samples: Out[Samples],
     context: Context,
     saved: Saved,
@@ -63,8 +74,8 @@ async def replay(
     two_players: bool = True,
     td_steps: Annotated[int, Range(0)] = 0,
     beyond: Literal["zero", "outcome"] = "zero",
-    priority_exponent: Annotated[float, Range(0, 4)] = 0.0,
-    importance_exponent: Annotated[float, Range(0, 4)] = 1.0,
+    priority_exponent: Live[Annotated[float, Range(0, 4)]] = Live(0.0),
+    importance_exponent: Live[Annotated[float, Range(0, 4)]] = Live(1.0),
     samples_a_position: Annotated[float, Range(0.001)] = 1.0,
     slack: Annotated[int, Range(1)] = 1000,
     capacity_positions: Annotated[int, Range(1)] = 1_000_000,
@@ -88,53 +99,116 @@ async def replay(
       capacity_gib: and in GiB as stored, whichever comes first.
       least_positions: positions that must be stored before the first sample.
     """
-    if least_positions > capacity_positions:
-        raise SettingError(
-            f"least_positions={least_positions} is more than capacity_positions={capacity_positions}: "
-            "no sample would be sent"
-        )
-    counts = saved.keep("counts", Counts())
-    first = await _first(inserts)
-    if first is None:
-        return
-    shelf = Shelf(
+    settings = GameSettings(
+        batch,
+        unroll,
         -discount if two_players else discount,
         td_steps,
-        unroll,
         beyond,
         priority_exponent,
         importance_exponent,
-        np.random.default_rng((context.seed, context.incarnation)),
+        samples_a_position,
+        slack,
+        capacity_positions,
+        capacity_gib,
+        least_positions,
     )
-    coupled = Coupled(counts, samples_a_position, slack, least_positions, batch)
-    path, size = Path(context.directory) / "games", int(capacity_gib * 2**30)
-    columns = columns_of(first)
-    opened = await compute(
-        lambda: GameStore(
-            path, columns, capacity_positions=capacity_positions, capacity_bytes=size, exponent=priority_exponent
-        ),
-        thread="write",
-    )
-    with opened as store:
+    await keep_games(inserts, priorities, samples, context, saved, settings)
+
+
+@dataclass(frozen=True)
+class GameSettings:
+    """What a replay of games is told; see `replay` for each. discount: d of `nodes.algo.muzero_targets`."""
+
+    batch: int
+    unroll: int
+    discount: float
+    td_steps: int
+    beyond: Beyond
+    priority_exponent: Live[float]
+    importance_exponent: Live[float]
+    samples_a_position: float
+    slack: int
+    capacity_positions: int
+    capacity_gib: float
+    least_positions: int
+
+
+class Beside(Protocol):
+    """What else is done with the games that are stored."""
+
+    def note_game(self) -> None:
+        """Another was stored."""
+        ...
+
+    async def run(self, store: GameStore, shelf: Shelf) -> None:
+        """Until it is cancelled."""
+        ...
+
+
+async def keep_games(
+    inserts: In[PlayedGame],
+    priorities: In[Priorities],
+    samples: Out[Samples],
+    context: Context,
+    saved: Saved,
+    settings: GameSettings,
+    beside: Beside | None = None,
+) -> None:
+    """Store games and send samples until no more games come; `beside` works on them meanwhile.
+
+    Raises:
+      SettingError: no sample could ever be sent.
+    """
+    least, capacity = settings.least_positions, settings.capacity_positions
+    check(least=("least_positions", least), capacity=("capacity_positions", capacity))
+    counts = saved.keep("counts", Counts(begun=0))
+    kept = saved.keep("priorities", KeptPriorities())
+    pace = Pace(counts, settings.samples_a_position, settings.batch, slack=settings.slack, least=least)
+    first = await _first(inserts)
+    if first is None:
+        return
+    rng = np.random.default_rng((context.seed, context.incarnation))
+    shelf = Shelf(settings.discount, settings.td_steps, settings.unroll, settings.beyond, rng)
+    with await compute(
+        _opened, Path(context.directory) / "games", columns_of(first), settings, thread="write"
+    ) as store:
+        kept.attach(store)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_sample, store, shelf, coupled, samples, batch, context)
-            nursery.start_soon(_listen, store, shelf, surprises, context)
+            nursery.start_soon(_sample, store, shelf, pace, settings, samples, context)
+            nursery.start_soon(_listen, store, priorities, context)
             nursery.start_soon(_sync, store)
-            await _insert(store, shelf, coupled, first, context)
+            if beside is not None:
+                nursery.start_soon(beside.run, store, shelf)
+            await _insert(store, shelf, pace, beside, first, context)
             async for played in inserts:
-                await _insert(store, shelf, coupled, played, context)
+                await _insert(store, shelf, pace, beside, played, context)
             nursery.cancel_scope.cancel()
         await compute(store.sync, thread="write")
 
 
-async def _insert(store: GameStore, shelf: Shelf, coupled: Coupled, played: PlayedGame, context: Context) -> None:
+def _opened(path: Path, columns: list[Column], settings: GameSettings) -> GameStore:
+    return GameStore(
+        path,
+        columns,
+        capacity_positions=settings.capacity_positions,
+        capacity_bytes=int(settings.capacity_gib * 2**30),
+        exponent=settings.priority_exponent.value,
+    )
+
+
+async def _insert(
+    store: GameStore, shelf: Shelf, pace: Pace, beside: Beside | None, played: PlayedGame, context: Context
+) -> None:
     """Store a game, and wait until another may come."""
-    await compute(store.add, [(columns_in(played), shelf.priorities_of(played))], thread="write")
-    coupled.note_played(len(played.actions))
+    await compute(store.add, [(columns_in(played), shelf.priorities_of(played.rewards, played.values))], thread="write")
+    pace.note_inserted(len(played.actions))
+    if beside is not None:
+        beside.note_game()
     statistics = store.statistics()
     context.metrics.gauge("stored_games", statistics.games)
     context.metrics.gauge("replay_fill", statistics.fill)
-    await coupled.wait_to_insert()
+    await pace.wait_to_insert()
 
 
 async def _first(inserts: In[PlayedGame]) -> PlayedGame | None:
@@ -144,72 +218,28 @@ async def _first(inserts: In[PlayedGame]) -> PlayedGame | None:
 
 
 async def _sample(
-    store: GameStore, shelf: Shelf, coupled: Coupled, samples: Out[Samples], batch: int, context: Context
+    store: GameStore, shelf: Shelf, pace: Pace, settings: GameSettings, samples: Out[Samples], context: Context
 ) -> None:
     while True:
-        await coupled.wait_to_sample()
-        sample = await compute(shelf.sample, store, batch, thread="read")
+        await pace.wait_to_sample()
+        store.exponent = settings.priority_exponent.value
+        beta = settings.importance_exponent.value
+        sample = await compute(shelf.sample, store, settings.batch, beta, thread="read")
         await samples.send(sample)
-        coupled.note_sampled()
-        context.metrics.count("sampled_positions", batch)
+        pace.note_sampled()
+        context.metrics.count("sampled_positions", settings.batch)
 
 
-async def _listen(store: GameStore, shelf: Shelf, surprises: In[Surprises], context: Context) -> None:
-    async for surprise in surprises:
-        if shelf.priority_exponent:
-            late = store.set_priorities(surprise.places, surprise.priorities + LEAST_PRIORITY)
-            context.metrics.count("late_priorities", late)
+async def _listen(store: GameStore, priorities: In[Priorities], context: Context) -> None:
+    async for said in priorities:
+        late = store.set_priorities(said.handles, said.priorities + LEAST_PRIORITY)
+        context.metrics.count("late_priorities", late)
 
 
 async def _sync(store: GameStore) -> None:
     while True:
         await trio.sleep(SYNC_S)
         await compute(store.sync, thread="write")
-
-
-class Coupled:
-    """Holds two rates together: `sampled` stays below `played · ratio`, and not more than `slack · ratio` below it.
-
-    Raises:
-      SettingError: slack is too small for a whole batch, so that both would wait for each other.
-    """
-
-    def __init__(self, counts: Counts, ratio: float, slack: int, least: int, batch: int) -> None:
-        if slack * ratio < batch:
-            raise SettingError(
-                f"slack={slack} positions, sampled {ratio:g} times each, are less than batch={batch}: playing and "
-                f"learning would wait for each other; set slack = {int(batch / ratio) + 1} or more"
-            )
-        self._counts, self._ratio, self._slack, self._least, self._batch = counts, ratio, slack, least, batch
-        self._changed = trio.lowlevel.ParkingLot()
-
-    async def wait_to_sample(self) -> None:
-        """Until enough was played for another batch."""
-        while not self._may_sample():
-            await self._changed.park()
-
-    async def wait_to_insert(self) -> None:
-        """Until enough was sampled for more to be played."""
-        while not self._may_insert():
-            await self._changed.park()
-
-    def note_sampled(self) -> None:
-        """A batch was sent."""
-        self._counts.sampled += self._batch
-        self._changed.unpark_all()
-
-    def note_played(self, positions: int) -> None:
-        """A game was stored."""
-        self._counts.played += positions
-        self._changed.unpark_all()
-
-    def _may_sample(self) -> bool:
-        played = self._counts.played
-        return played >= self._least and self._counts.sampled + self._batch <= played * self._ratio
-
-    def _may_insert(self) -> bool:
-        played = self._counts.played
-        return played < self._least or (played - self._slack) * self._ratio <= self._counts.sampled
 
 
 @dataclass
@@ -220,18 +250,16 @@ class Shelf:
     td_steps: int
     unroll: int
     beyond: Beyond
-    priority_exponent: float
-    importance_exponent: float
     rng: np.random.Generator
     # The targets of games drawn before: working them out takes longer than all else of a draw.
-    records: dict[int, Record] = field(default_factory=dict)
+    records: dict[tuple[int, int], Record] = field(default_factory=dict)
 
-    def priorities_of(self, played: PlayedGame) -> Array:
-        """Of each position of a new game, from what the search said there and what came of it."""
-        targets = n_step_values(played.rewards, played.values, self.discount, self._steps(len(played.actions)))
-        return np.abs(played.values - targets) + LEAST_PRIORITY
+    def priorities_of(self, rewards: Array, values: Array) -> Array:
+        """Of each position of a game, (T,), from what the search said there and what came of it."""
+        targets = n_step_values(rewards, values, self.discount, self._steps(len(rewards)))
+        return np.abs(values - targets) + LEAST_PRIORITY
 
-    def sample(self, store: GameStore, batch: int) -> Samples:
+    def sample(self, store: GameStore, batch: int, importance_exponent: float) -> Samples:
         """Draw a batch of stretches; what was evicted in between is drawn again."""
         places: list[int] = []
         chances: list[float] = []
@@ -248,7 +276,7 @@ class Shelf:
         starts = [move for _, move, _ in found]
         stretch = unrolled([self._record(first, game) for first, _, game in found], starts, self.unroll, self.rng)
         # N is how many positions there are to draw; β takes away what drawing some more often does to the mean.
-        weights = (1 / (store.statistics().positions * np.array(chances))) ** self.importance_exponent
+        weights = importance(np.array(chances), store.statistics().positions, importance_exponent)
         return Samples(
             np.stack([game["observations"][move] for _, move, game in found]),
             stretch.actions,
@@ -256,13 +284,15 @@ class Shelf:
             stretch.values,
             stretch.policies,
             stretch.real,
-            weights.astype(np.float32),
+            weights,
             np.array(places, np.int64),
             np.array([game["versions"][move] for _, move, game in found], np.int64),
         )
 
     def _record(self, first_place: int, game: Game) -> Record:
-        known = self.records.get(first_place)
+        # A game that was planned anew (`nodes.replay.reanalyze`) has later versions of the weights in it.
+        key = (first_place, int(game["versions"][0]))
+        known = self.records.get(key)
         if known is None:
             known = record(
                 game["actions"],
@@ -276,7 +306,7 @@ class Shelf:
             )
             while len(self.records) >= RECORDS_MAX:
                 del self.records[next(iter(self.records))]
-            self.records[first_place] = known
+            self.records[key] = known
         return known
 
     def _steps(self, moves: int) -> int:

@@ -8,10 +8,10 @@ callers ── questions ──► one batch, padded ──► module(field, fie
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import trio
@@ -28,8 +28,13 @@ from nodes.messages import Weights
 if TYPE_CHECKING:
     import torch
 
+    from flow.batch import Batch
+    from nodes.nets.in_flight import Ticket
+
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
+# Batches under way where copies and computing overlap: as many as `in_flight` has buffers for.
+SLOTS = 2
 
 
 def bind_answers(settings: Mapping[str, Any], known: Mapping[str, type[Message]]) -> Mapping[str, type[Message]]:
@@ -79,6 +84,7 @@ async def module(
     inputs: list[str] | None = None,
     answers: list[str] | None = None,
     device: str = "auto",
+    precision: Literal["float32", "bfloat16", "auto"] = "float32",
     batch_max: Annotated[int, Range(1, 65536)] = 256,
     buckets: list[int] | None = None,
 ) -> None:
@@ -96,16 +102,18 @@ async def module(
       inputs: names of the fields it gets, in this order; all if not given.
       answers: what it returns, each "name: dtype (rows, …)", as in "logits: float32 (rows, 2)", "version: int" for the
         weights' version; what the callers expect if not given.
-      device: "cpu", "cuda", "cuda:1" or "auto", a GPU if there is one.
+      device: "cpu", "cuda", "cuda:1" or "auto", a GPU if there is one. On one, the next batch is copied in while one
+        computes.
+      precision: of multiplications; "auto" is bfloat16 where the device computes in it. Answers then depend on the size
+        of their batch by a hundredth.
       batch_max: the most rows in one batch.
       buckets: sizes that batches are padded to; powers of two if not given.
     """
-    wanted = Wanted(module, tuple(arguments or ()), weights, file, tuple(inputs or ()), tuple(answers or ()), device)
+    wanted = Wanted(
+        module, tuple(arguments or ()), weights, file, tuple(inputs or ()), tuple(answers or ()), device, precision
+    )
     served = await compute(Served, wanted)
-    async for batch in requests.batches(most=batch_max, buckets=buckets):
-        into = served.answers(requests.answer_type, type(batch.questions))
-        batch.answer(await compute(served.forward, batch.questions, into))
-        context.metrics.gauge("batch_rows", batch.rows)
+    await _serve(served, requests.batches(most=batch_max, buckets=buckets), requests, context)
 
 
 @node(needs=("torch",), binds=bind_answers, promises=Promises(given="nodes.given.general:served_with_weights"))
@@ -119,6 +127,7 @@ async def module_with_weights(
     inputs: list[str] | None = None,
     answers: list[str] | None = None,
     device: str = "auto",
+    precision: Literal["float32", "bfloat16", "auto"] = "float32",
     batch_max: Annotated[int, Range(1, 65536)] = 256,
     buckets: list[int] | None = None,
 ) -> None:
@@ -132,22 +141,71 @@ async def module_with_weights(
       inputs: names of the fields it gets, in this order; all if not given.
       answers: what it returns, each "name: dtype (rows, …)", as in "logits: float32 (rows, 2)", "version: int" for the
         weights' version; what the callers expect if not given.
-      device: "cpu", "cuda", "cuda:1" or "auto", a GPU if there is one.
+      device: "cpu", "cuda", "cuda:1" or "auto", a GPU if there is one. On one, the next batch is copied in while one
+        computes.
+      precision: of multiplications; "auto" is bfloat16 where the device computes in it. Answers then depend on the size
+        of their batch by a hundredth.
       batch_max: the most rows in one batch.
       buckets: sizes that batches are padded to; powers of two if not given.
     """
-    wanted = Wanted(module, tuple(arguments or ()), "", "", tuple(inputs or ()), tuple(answers or ()), device)
+    wanted = Wanted(
+        module, tuple(arguments or ()), "", "", tuple(inputs or ()), tuple(answers or ()), device, precision
+    )
     served = await compute(Served, wanted)
     try:
         await weights.wait()
     except trio.EndOfChannel:  # who trains it ended before it began; whoever asks is told by this node's end
         return
-    async for batch in requests.batches(most=batch_max, buckets=buckets):
-        if weights.version != served.version and weights.newest is not None:
-            await compute(served.take_over, weights.newest, weights.version)
-        into = served.answers(requests.answer_type, type(batch.questions))
+    await _serve(served, requests.batches(most=batch_max, buckets=buckets), requests, context, weights)
+
+
+async def _serve(
+    served: Served,
+    batches: AsyncIterator[Batch[Any, Any]],
+    requests: Serve[Any, Any],
+    context: Context,
+    weights: Latest[Weights] | None = None,
+) -> None:
+    """Answer all batches, under the newest weights where some are published."""
+    if served.runner.overlaps:
+        await _serve_overlapped(served, batches, requests, context, weights)
+        return
+    async for batch in batches:
+        into = await _before(served, batch, requests, context, weights)
         batch.answer(await compute(served.forward, batch.questions, into))
-        context.metrics.gauge("batch_rows", batch.rows)
+
+
+async def _serve_overlapped(
+    served: Served,
+    batches: AsyncIterator[Batch[Any, Any]],
+    requests: Serve[Any, Any],
+    context: Context,
+    weights: Latest[Weights] | None,
+) -> None:
+    """As `_serve`, with two batches under way: one computes while the next is copied in."""
+    under_way = trio.Semaphore(SLOTS)
+    async with trio.open_nursery() as nursery:
+        async for batch in batches:
+            into = await _before(served, batch, requests, context, weights)
+            await under_way.acquire()
+            ticket = await compute(served.begin, batch.questions)
+            nursery.start_soon(_finish, served, batch, ticket, into, under_way)
+
+
+async def _before(
+    served: Served, batch: Batch[Any, Any], requests: Serve[Any, Any], context: Context, weights: Latest[Weights] | None
+) -> type[Any]:
+    """Take over weights that are new; what the batch is to be answered with."""
+    if weights is not None and weights.version != served.version and weights.newest is not None:
+        await compute(served.take_over, weights.newest, weights.version)
+    context.metrics.gauge("batch_rows", batch.rows)
+    return served.answers(requests.answer_type, type(batch.questions))
+
+
+async def _finish(served: Served, batch: Batch[Any, Any], ticket: Ticket, into: type[Any], under_way: Any) -> None:
+    # A thread of its own: that of `begin` is to fill the next batch meanwhile.
+    batch.answer(await compute(served.finish, ticket, into, thread="finish"))
+    under_way.release()
 
 
 @dataclass(frozen=True)
@@ -161,6 +219,7 @@ class Wanted:
     inputs: tuple[str, ...]
     answers: tuple[str, ...]
     device: str
+    precision: str = "float32"
 
 
 class Served:
@@ -168,7 +227,8 @@ class Served:
 
     def __init__(self, wanted: Wanted) -> None:
         from nodes.nets import programs  # this worker has torch imported already; others never do
-        from nodes.nets.device import choose_device
+        from nodes.nets.device import choose_device, computes_in_bf16
+        from nodes.nets.in_flight import InFlight
 
         if bool(wanted.module) == bool(wanted.file):
             raise SettingError(
@@ -181,8 +241,10 @@ class Served:
         self.version = -1
         self.device = choose_device(wanted.device)
         self.module: Any
+        bf16 = computes_in_bf16(self.device) if wanted.precision == "auto" else wanted.precision == "bfloat16"
         if wanted.file:
             self.module = programs.load_program(Path(wanted.file), self.device)
+            self.runner = InFlight(self.module, self.device, bf16=bf16)
             return
         try:
             constructor = find_function(wanted.module, "class")
@@ -192,11 +254,13 @@ class Served:
         self.module = made.to(self.device).eval()
         if wanted.weights:
             programs.load_checkpoint(self.module, Path(wanted.weights), self.device)
+        self.runner = InFlight(self.module, self.device, bf16=bf16)
 
     def take_over(self, weights: Weights, version: int) -> None:
         from nodes.nets.weights import load_weights
 
-        load_weights(self.module, weights.tensors)
+        with self.runner.ordered():  # behind the batches that have begun
+            load_weights(self.module, weights.tensors)
         self.version = version
 
     def answers(self, declared: type[A], asked: type[Message]) -> type[A]:
@@ -212,15 +276,22 @@ class Served:
         Raises:
           MessageError: the module returned another number of tensors than the answer has.
         """
-        import torch
-
         from nodes.nets.weights import tensor_of
 
+        tensors = [tensor_of(array, self.device) for array in self._inputs(questions)]
+        return into(**named_answer(self.runner.run(*tensors), into, self.version))
+
+    def begin(self, questions: Message) -> Ticket:
+        """Start a batch; the questions' arrays may change when this returns."""
+        return self.runner.begin(self._inputs(questions), self.version)
+
+    def finish(self, ticket: Ticket, into: type[A]) -> A:
+        """The answers to a batch that was begun."""
+        return into(**named_answer(self.runner.finish(ticket), into, ticket.version))
+
+    def _inputs(self, questions: Message) -> list[Array]:
         names = self.wanted.inputs or tuple(field.name for field in type(questions).fields)
-        with torch.inference_mode():
-            tensors = [tensor_of(np.asarray(getattr(questions, name)), self.device) for name in names]
-            returned = self.module(*tensors)
-        return into(**named_answer(returned, into, self.version))
+        return [np.asarray(getattr(questions, name)) for name in names]
 
 
 def named_answer(returned: Any, into: type[Message], version: int) -> dict[str, Any]:
@@ -243,5 +314,6 @@ def named_answer(returned: Any, into: type[Message], version: int) -> dict[str, 
 
 
 def _array(tensor: torch.Tensor) -> Array:
-    array: Array = tensor.detach().cpu().numpy()
+    tensor = tensor.detach().cpu()
+    array: Array = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()  # numpy has none
     return array

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import trio
 
 from flow.assembly import Assembly
+from flow.carrier.curve import Address, KeyPair
 from flow.carrier.peer import SocketWay
 from flow.carrier.zeromq import Hub
 from flow.node_type import NodeType
@@ -19,7 +21,7 @@ from flow.plan import Plan, make_plan
 from flow.port_spec import NeverResting
 from flow.tally import Tally
 
-CARRIERS = ("memory", "zeromq", "shared")
+CARRIERS = ("memory", "zeromq", "shared", "tcp")
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,9 @@ class Run:
     nursery: trio.Nursery
     desks: dict[str, Desk] = field(default_factory=dict)
     hubs: dict[str, Hub] = field(default_factory=dict)
+    places: dict[str, Path | Address] = field(default_factory=dict)
+    hosts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    within: Callable[[str], Any] = contextlib.nullcontext
     scopes: dict[str, trio.CancelScope] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -106,18 +111,22 @@ class Run:
         """Start a worker, or start it again under a new epoch."""
         types = {name: node.type for name, node in self.nodes.items()}
         settings = {name: node.settings for name, node in self.nodes.items()}
-        hub = Hub(worker, epoch, self.warnings.append, through_memory=self.carrier == "shared")
+        host, ip = self.hosts.get(worker, ("", "127.0.0.1"))
+        keys = KeyPair.make() if self.carrier == "tcp" else None
+        path = self.directory / f"{worker}.{epoch}"
+        with self.within(host):
+            hub = Hub(worker, epoch, self.warnings.append, through_memory=self.carrier == "shared", keys=keys)
+            hub.bind(path)
+            self.places[worker] = hub.gate.bind(f"tcp://{ip}:*") if hub.gate is not None else path
         desk = Desk(self.plan, worker, hub, types, settings, {})
         desk.build()
         self.hubs[worker], self.desks[worker] = hub, desk
-        path = self.directory / f"{worker}.{epoch}"
-        hub.bind(path)
         self.scopes[worker] = trio.CancelScope()
         self.nursery.start_soon(self._run, worker, hub)
         for other, there in self.hubs.items():
             if other != worker:
-                there.peer_restarted(worker, path, epoch)
-                hub.peer_restarted(other, self.directory / f"{other}.{there.epoch}", there.epoch)
+                there.peer_restarted(worker, self.places[worker], epoch)
+                hub.peer_restarted(other, self.places[other], there.epoch)
 
     async def _run(self, worker: str, hub: Hub) -> None:
         with self.scopes[worker]:
@@ -147,8 +156,8 @@ class _Ports:
 
 
 @contextlib.asynccontextmanager
-async def joined(carrier, nodes, edges):
-    """The nodes' ports, joined by a carrier."""
+async def joined(carrier, nodes, edges, hosts=None, within=contextlib.nullcontext):
+    """The nodes' ports, joined by a carrier. hosts: by worker, the host it is made `within`, and its IP address."""
     by_name = {node.name: node for node in nodes}
     places = None
     if carrier != "memory":
@@ -157,7 +166,7 @@ async def joined(carrier, nodes, edges):
     directory = Path(tempfile.mkdtemp(prefix="flow"))
     try:
         async with trio.open_nursery() as nursery:
-            run = Run(carrier, plan, by_name, directory, nursery)
+            run = Run(carrier, plan, by_name, directory, nursery, hosts=hosts or {}, within=within)
             for worker in plan.workers:
                 run.start(worker.name)
             yield run

@@ -1,4 +1,4 @@
-"""What an edge means does not depend on what carries it: one suite: in a worker, over ZeroMQ, by memory."""
+"""What an edge means does not depend on what carries it: one suite: in a worker, over ZeroMQ, by memory, by TCP."""
 
 from __future__ import annotations
 
@@ -338,7 +338,7 @@ async def test_a_failed_server_is_asked_again_where_that_does_no_harm(carrier):
 
 @settings(max_examples=5)
 @given(bursts=st.lists(st.tuples(st.integers(1, 60), st.sampled_from([0, 0.0005, 0.002])), min_size=1, max_size=6))
-@pytest.mark.parametrize("carrier", ["zeromq", "shared"])
+@pytest.mark.parametrize("carrier", ["zeromq", "shared", "tcp"])
 async def test_bursts_in_both_directions_never_hang(carrier, bursts):
     nodes = [Node("a", source), Node("b", sink), Node("c", source), Node("d", sink)]
     edges = [Edge("a.out", "b.into", "share", 16), Edge("c.blocks", "d.blocks", "share", 4)]

@@ -1,14 +1,15 @@
 """Messages: what their annotations say, what is held to it, and what fits what."""
 
 import dataclasses
+from typing import Annotated
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jaxtyping import Float, Float32, Shaped, UInt8
+from jaxtyping import Float, Float32, Float64, Int64, Shaped, UInt8
 
-from flow import Array, Message, Tensor
+from flow import Array, Message, Range, Tensor
 from flow.errors import MessageError, NodeTypeError
 from flow.message import DTYPES, as_library, check, freeze, misfits, size_in_bytes
 
@@ -20,6 +21,14 @@ class Clip(Message):
     """Amplitude in [-1, 1]."""
     rate: int  # Hz
     gain: float = 1.0
+
+
+class Labels(Message):
+    values: Annotated[Int64[Array, "rows 2"], Range(0, 8)]
+
+
+class Shares(Message):
+    values: Annotated[Float64[Array, "rows"], Range(0, 1)]
 
 
 class Step(Message):
@@ -73,6 +82,17 @@ def test_what_a_message_cannot_carry_is_told(annotation, text):
 def test_a_name_that_is_nowhere_is_told():
     with pytest.raises(NodeTypeError, match="name 'Nowhere' is not defined; import the name at the top of"):
         type("Wrong", (Message,), {"__annotations__": {"thing": "Nowhere"}, "__module__": __name__})
+
+
+def test_what_lies_outside_a_range_is_told_with_its_place():
+    for values, text in (
+        ([[0, 8], [9, 1]], r"found 9 at \[1, 0\]$"),
+        ([[-1, 8], [9, 1]], r"found -1 at \[0, 0\], and 1 more$"),
+    ):
+        with pytest.raises(MessageError, match=text):
+            check(Labels(np.array(values)), Labels, {})
+    with pytest.raises(MessageError, match=r"found nan at \[1\]$"):
+        check(Shares(np.array([0.5, np.nan])), Shares, {})
 
 
 sizes = st.integers(0, 5)

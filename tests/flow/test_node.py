@@ -120,6 +120,7 @@ def test_each_kind_of_port_has_one_other_end():
 
 def not_async(rows: In[Rows]) -> None: ...
 async def no_annotation(rows) -> None: ...
+async def no_annotation_of_setting(rows: In[Rows], *, size=1) -> None: ...
 async def unknown_name(rows: In[Nowhere]) -> None: ...
 async def imported_for_types_only(rows: Sequence[int]) -> None: ...
 async def no_port(rows: int) -> None: ...
@@ -139,12 +140,16 @@ async def own_word(*, replicas: int = 1) -> None: ...
     ("function", "text"),
     [
         (not_async, ": a node is an async function; write `async def`"),
-        (no_annotation, ", parameter 'rows': has no type; annotate it, as in rows: In[M]"),
+        (
+            no_annotation,
+            ", parameter 'rows': has no type; a port is written rows: In[M], and a setting stands",
+        ),
+        (no_annotation_of_setting, ", parameter 'size': has no type; write size: int, or what else it is"),
         (
             unknown_name,
-            ": name 'Nowhere' is not defined; import the name at the top of the module, outside `if TYPE_CH",
+            ": name 'Nowhere' is not defined; import the name at the top of tests.flow.test_node, outside `if TYPE_CH",
         ),
-        (imported_for_types_only, ": name 'Sequence' is not defined; import the name at the top of the module"),
+        (imported_for_types_only, ": name 'Sequence' is not defined; import the name at the top of tests"),
         (
             no_port,
             ", parameter 'rows': int is no port; use In[M], Out[M], Call[Q, A], Serve[Q, A], Publish[M] or Latest",

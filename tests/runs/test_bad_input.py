@@ -117,3 +117,17 @@ def test_a_full_disk_ends_the_run_with_that_cause_and_what_was_saved_is_whole(ho
     assert running.run.owner() is None
     running.assert_nothing_left()
     assert running.process.returncode != -signal.SIGBUS
+
+
+LINE = {"source.numbers": "sink.numbers"}
+
+
+def test_a_disk_that_gets_full_is_said_before_it_is(home: Home, small_disk: Path):
+    running = home.start(graph_text({"source": {"run": "source", "pause_ms": 5}, "sink": {"run": "sink"}}, LINE))
+    running.until_arrived(10)
+    room = os.statvfs(small_disk)
+    (small_disk / "filler").write_bytes(bytes(room.f_bavail * room.f_frsize - (300 << 10)))
+    running.until(lambda: "MiB are free on the run's disk" in running.log(), "the warning")
+    running.until_arrived(20)
+    running.process.send_signal(signal.SIGINT)
+    assert running.wait() == 0, running.story()

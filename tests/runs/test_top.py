@@ -66,13 +66,15 @@ def test_batches_answers_restarts_and_errors_are_told(home: Home):
     assert (ended.state, {node.state for node in ended.nodes}) == ("stopped", {"ended"})
 
 
-def test_a_loop_that_does_not_turn_is_said_to_hang(home: Home, monkeypatch):
-    running = home.start(line_graph({"run": "trouble", "fault": "hang", "at": 5}))
-    running.until(lambda: running.counter("made") >= 8, "the source to be blocked")
-    time.sleep(0.8)
-    monkeypatch.setattr("flow.inspect.overview.HUNG_S", 0.6)
-    overview = Look(running.run).now()
-    assert {node.state for node in overview.nodes if node.worker == "main"} == {"hung"}
+def test_a_loop_that_does_not_turn_is_said_to_hang(home: Home):
+    running = home.start(line_graph({"run": "trouble", "fault": "hang", "at": 5}), "--stall", "6")
+
+    def hung():
+        overview = Look(running.run).now()
+        return {node.state for node in overview.nodes if node.worker == "main"} == {"hung"} and overview
+
+    # Shown after a third of what it takes to be killed.
+    overview = running.until(hung, "the hang to be shown")
     assert "hangs for" in overview.bottleneck
     running.process.send_signal(signal.SIGINT)
     running.process.send_signal(signal.SIGINT)

@@ -165,10 +165,10 @@ def test_priorities_that_were_saved_come_back_to_what_is_still_there(tmp_path):
     with opened(tmp_path) as store:
         store.add([game(0, 8), game(1, 8), game(2, 8)])
         store.set_priorities(np.arange(24), np.arange(24) + 1.0)
-        saved = store.priorities()
+        saved = store.state_dict()
         store.add([game(3, 8)])
     with opened(tmp_path) as store:
-        store.restore(saved)
+        store.load_state_dict(saved)
         draw = store.draw(np.random.default_rng(0), 500)
         # Game 0 has gone; game 3 came after the priorities were saved, with its own.
         expected = np.concatenate([np.arange(8, 24) + 1.0, game(3, 8)[1]])

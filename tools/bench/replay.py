@@ -17,7 +17,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 
 from flow.errors import MissingError
 from storage.chunks import encode
-from storage.replay import Chunk, Column, Replay
-from tools.bench import torchrl_peer
+from storage.replay import Chunk, Column, Mix, Replay
+from tools.bench import priority_bench, torchrl_peer
+from tools.bench.figures import measured, row, timed
 
 LANES = 8
 STEPS = 20  # of a chunk, and of a window: one unroll of IMPALA and LASER
@@ -41,6 +42,8 @@ COLUMNS = [
     Column("first", "bool"),
 ]
 BYTES_TARGET, BATCH_MS_TARGET = 200, 8
+SHORT = 256  # windows of one step and the stack before it: a batch of DQN
+HOT_MS_TARGET, COLD_MS_TARGET = 1, 5
 
 
 def main() -> None:
@@ -48,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.bench.replay", description=__doc__.split("\n")[0])
     parser.add_argument("--frames", type=int, default=12_000, help="frames of Pong to record (default 12000)")
     parser.add_argument("--rounds", type=int, default=7, help="rounds a figure is taken over (default 7)")
+    parser.add_argument("--items", type=int, default=1_000_000, help="items to draw by priority from (default 1000000)")
     parser.add_argument("--path", type=Path, default=None, help="where stores are made (default: a temporary one)")
     options = parser.parse_args()
     groups = record(options.frames)
@@ -56,6 +60,8 @@ def main() -> None:
             *size_rows(Path(folder), groups),
             *insert_rows(Path(folder), groups, options.rounds),
             *batch_rows(Path(folder), groups, options.rounds),
+            *short_rows(Path(folder), groups, options.rounds),
+            *priority_bench.rows(options.items, options.rounds),
             *(torchrl_rows(Path(folder), groups, options.rounds) if torchrl_peer.is_installed() else []),
         ]
     print_table(rows)
@@ -182,6 +188,33 @@ def batch_rows(folder: Path, groups: Sequence[Sequence[Chunk]], rounds: int) -> 
     ]
 
 
+def short_rows(folder: Path, groups: Sequence[Sequence[Chunk]], rounds: int) -> list[list[str]]:
+    """256 transitions of stacked frames, drawn uniformly: chunks decoded anew each time, and kept; and bare numpy."""
+    rng = np.random.default_rng(2)
+    found, mix = [], Mix(uniform=1.0)
+    for name, cache, target in (("cold", 0, COLD_MS_TARGET), ("hot", 2 << 30, HOT_MS_TARGET)):
+        cpu: list[float] = []
+        with store(folder / f"short{cache}", groups, cache) as replay:
+            fill(replay, groups)
+            table = replay.table(1, STACK - 1)
+            out = replay.window_buffers(SHORT, 1, STACK - 1)
+            for _ in range(30 if cache else 0):  # until most chunks were met
+                replay.sample(table, rng, SHORT, mix, out)
+            took = measured(lambda r=replay, t=table, o=out: r.sample(t, rng, SHORT, mix, o), rounds, cpu)
+            found += [
+                row(f"256 transitions of stacks, {name}, ms", took, target, "{:.2f}"),
+                row("    CPU of the drawing thread, ms", cpu, None, "{:.2f}"),
+            ]
+    frames = np.concatenate([chunk.columns["frames"] for group in groups for chunk in group])
+    out = np.empty((SHORT * (STACK + 1), *frames.shape[1:]), np.uint8)
+
+    def gather() -> None:
+        starts = rng.integers(STACK, len(frames) - 1, SHORT)
+        frames.take((starts[:, None] + np.arange(-STACK + 1, 2)).ravel(), 0, out=out, mode="clip")
+
+    return [*found, row("  bare numpy: the same frames out of one array, ms", measured(gather, rounds), None, "{:.2f}")]
+
+
 class Writer:
     """A thread that appends at full rate to streams of its own until stopped."""
 
@@ -241,15 +274,15 @@ def stack(frames: NDArray[np.uint8], first: NDArray[np.bool_], out: NDArray[np.u
     # Every stack as a view of the frames it shares with its neighbours, so that one call copies them all.
     view = np.lib.stride_tricks.as_strided(frames, out.shape, (lane, step, step, *pixel), writeable=False)
     np.copyto(out, view)
-    for row, t in np.argwhere(first):
+    for window, t in np.argwhere(first):
         for later in range(t, min(t + STACK - 1, steps)):
-            out[row, later, : STACK - 1 - (later - t)] = 0
+            out[window, later, : STACK - 1 - (later - t)] = 0
 
 
-def store(path: Path, groups: Sequence[Sequence[Chunk]]) -> Replay:
+def store(path: Path, groups: Sequence[Sequence[Chunk]], cache_bytes: int = 0) -> Replay:
     """Open a store with room for the recording, so that a writer at full rate makes it evict."""
     steps = sum(map(len, groups)) * STEPS
-    return Replay(path, COLUMNS, capacity_steps=steps + LANES * STEPS, capacity_bytes=1 << 30)
+    return Replay(path, COLUMNS, capacity_steps=steps + LANES * STEPS, capacity_bytes=1 << 30, cache_bytes=cache_bytes)
 
 
 def fill(replay: Replay, groups: Sequence[Sequence[Chunk]]) -> None:
@@ -280,37 +313,6 @@ def get_some(env: lmdb.Environment, numbers: NDArray[np.int64]) -> None:
             bytes(txn.get(number.to_bytes(8, "big"), b""))
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that `work` takes."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def measured(work: Callable[[], object], rounds: int, cpu: list[float] | None = None) -> list[float]:
-    """Milliseconds of one call: in each round the mean of 20 calls, after some to warm up.
-
-    `cpu` takes the milliseconds this thread computed: on a machine that others use it says what the
-    work costs, where wall time says what was left over for it.
-    """
-    for _ in range(5):
-        work()
-    wall = []
-    for _ in range(rounds):
-        before = time.thread_time()
-        wall.append(timed(lambda: [work() for _ in range(20)]) * 1000 / 20)
-        if cpu is not None:
-            cpu.append((time.thread_time() - before) * 1000 / 20)
-    return wall
-
-
-def row(name: str, values: Sequence[float], target: float | None, shown: str, ratio: float | None = None) -> list[str]:
-    """Format one line of the table."""
-    low, middle, high = (shown.format(f(values)) for f in (min, statistics.median, max))
-    goal = "" if target is None else f"<= {target}" + ("" if statistics.median(values) <= target else "  MISSED")
-    return [name, low, middle, high, "" if ratio is None else f"{ratio:.2f}x", goal]
-
-
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print the figures, the peers that are missing, and the versions."""
     table = [["", "min", "median", "max", "to bare LMDB", "target"], *rows]
@@ -320,8 +322,9 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     names = ("lmdb", "lz4", "numpy", "msgpack", "ale-py")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    if not torchrl_peer.is_installed():
-        print(torchrl_peer.MISSING)
+    for missing in (torchrl_peer.MISSING if not torchrl_peer.is_installed() else "", priority_bench.missing()):
+        if missing:
+            print(missing)
     print(f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores, load {load}")
 
 

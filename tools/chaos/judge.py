@@ -29,9 +29,9 @@ def violations(world: World) -> Iterator[str]:
     if run is None:
         yield "there is no run directory"
         return
-    yield from _stored(run.path / "nodes" / "replay-0" / "replay", world.acknowledged)
+    yield from stored_wrongly(run.path / "nodes" / "replay-0" / "replay", world.acknowledged)
     yield from ledger.problems(ledger.edge_counts(run.state))
-    yield from _left_behind(run)
+    yield from left_behind(run)
     _, problems = checkpoints.newest(run.checkpoints)
     yield from problems
     for output in world.outputs:
@@ -41,19 +41,27 @@ def violations(world: World) -> Iterator[str]:
             yield f"{output.name}: the supervisor raised: …{text[raised.start() :][:3000]}"
 
 
-def _stored(store: Path, acknowledged: Path) -> Iterator[str]:
+def stored_wrongly(store: Path, acknowledged: Path) -> Iterator[str]:
+    """What of the store is not as it was acknowledged and sent."""
     lines = [tuple(map(int, line.split())) for line in acknowledged.read_text().splitlines()]
     doubled = [line for line, times in Counter(lines).items() if times > 1]
     if doubled:
         yield f"acknowledged twice: {doubled[:5]} of {len(doubled)}"
     with open_store(store) as replay:
-        ends = replay.ends
-        lost = [line for line in lines if ends.get(line[0], 0) < line[2]]
+        known: Counter[int] = Counter()
+        for stream, start, stop in lines:
+            known[stream] += stop - start
+        appended = {stream: steps for stream, _, _, steps in replay._log.streams()}
+        lost = [stream for stream, steps in known.items() if appended.get(stream, 0) < steps]
         if lost:
-            yield f"acknowledged and not stored: {lost[:5]} of {len(lost)}"
-        appended = replay.statistics().appended_steps
-        if appended < (known := sum(stop - start for _, start, stop in lines)) - 2000:
-            yield f"{known} steps acknowledged, {appended} stored by the index"
+            yield f"acknowledged and never stored: of streams {lost[:5]}"
+        # The oldest go first: after the first that is still there all are.
+        held = {(entry.stream, entry.start) for _, entry in replay._log.entries()}
+        there = [(stream, start) in held for stream, start, _ in lines]
+        gone = [line for line, is_there in zip(lines, there, strict=True) if not is_there]
+        early = there.index(True) if True in there else len(there)
+        if len(gone) > early:
+            yield f"acknowledged and not stored: {gone[early:][:5]} of {len(gone) - early}"
         for number, entry in replay._log.entries():
             columns = replay.read(entry.stream, entry.start, entry.start + entry.steps)
             for name, wanted in columns_of(entry.stream, entry.start, entry.start + entry.steps).items():
@@ -61,7 +69,8 @@ def _stored(store: Path, acknowledged: Path) -> Iterator[str]:
                     yield f"chunk {number}: {name} of stream {entry.stream} from step {entry.start} was not sent so"
 
 
-def _left_behind(run: RunDirectory) -> Iterator[str]:
+def left_behind(run: RunDirectory) -> Iterator[str]:
+    """Sockets and unfinished files that an ended run has no more use for."""
     sockets = run.sockets  # asking makes the directory
     names = [path.name for path in sockets.iterdir()]
     if names:

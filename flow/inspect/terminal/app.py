@@ -71,6 +71,8 @@ class Inspector(App[None]):
         Binding("t", "trace", "trace"),
         Binding("c", "checkpoint", "checkpoint"),
         Binding("m", "metric", "next curve"),
+        Binding("right_square_bracket", "along(20)", "graph right", show=False),
+        Binding("left_square_bracket", "along(-20)", "graph left", show=False),
         Binding("question_mark", "help", "help"),
         Binding("q", "quit", "detach"),
     ]
@@ -118,11 +120,16 @@ class Inspector(App[None]):
         lines = headline(overview)
         head = Text("\n".join(lines))
         head.stylize("bold", 0, len(lines[0]))
+        rows = graph_rows(overview)
+        width = max((sum(len(letters) for letters, _ in row) for row in rows), default=0)
+        pane = self.query_one("#graph-pane")
+        if width > pane.scroll_x + pane.size.width > 0:
+            head.append("\nthe graph goes on to the right: ] shows more of it, [ goes back", "dim")
         if self._said:
             head.append(f"\n{self._said}", "italic")
         self.query_one("#head", Static).update(head)
         picture = Text(no_wrap=True)
-        for row in graph_rows(overview):
+        for row in rows:
             for letters, style in row:
                 picture.append(letters, STYLES.get(style, ""))
             picture.append("\n")
@@ -261,6 +268,11 @@ class Inspector(App[None]):
             return f"{what}, for certain from message {told['holds_from']} on"
 
         self.ask(change)
+
+    def action_along(self, columns: int) -> None:
+        """Show what of a wide graph lies further right, or left."""
+        self.query_one("#graph-pane").scroll_relative(x=columns, animate=False)
+        self.refresh_figures()
 
     def action_metric(self) -> None:
         self._curves.next()

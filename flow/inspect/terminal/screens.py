@@ -36,6 +36,7 @@ KEYS = """
  t        take a trace of ten seconds, a timeline for https://ui.perfetto.dev
  c        take a checkpoint of the run
  m        show the next metric
+ ] [      what lies further right of a wide graph, and back
  q        detach; the run goes on as it is
 
  In the graph: green, yellow and red streams are empty, half full and full; blue are calls (the number is how many

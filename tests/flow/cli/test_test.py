@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from flow import In, Out, node
 from flow.cli.main import main
+from flow.graph.registry import known_types
+from flow.testing.command import unread_settings
 from flow.testing.rules import RULES
+from tests.flow.testing.zoo.speech import Item
 
 CHUNKER = """
 import numpy as np
@@ -95,3 +99,18 @@ def test_without_hypothesis_it_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     assert main(["test", "nodes.stream.shuffle:shuffle"]) == 1
     assert 'pip install "flow-research[testing]"' in capsys.readouterr().err
+
+
+@node
+async def forgets(items: In[Item], out: Out[Item], *, forget: int = 1, keep: int = 1, within: int = 2) -> None:
+    def told() -> int:
+        return within
+
+    async for item in items:
+        await out.send(Item(item.number // (keep + told())))
+
+
+def test_a_setting_that_nothing_reads_is_a_hint():
+    assert unread_settings(forgets) == ["forget"]
+    types, _ = known_types()
+    assert {name: found for name, each in types.items() if (found := unread_settings(each))} == {}

@@ -25,6 +25,7 @@ def run(tmp_path, monkeypatch):
         (["set", "a", "b", "c", "d"], "expected [RUN] NODE.SETTING VALUE, found a b c d"),
         (["step"], "expected [RUN] NODE, found nothing"),
         (["pause", "a", "b", "c"], "expected [RUN] [NODE]"),
+        (["tap", "a.b", "--save"], "--save: expected a directory to write to, as in --save ."),
         (["tap", "a.b", "-n", "0"], "--count: expected more than 0, found 0"),
         (["top", "--every", "0"], "--every 0: expected at least 0.1 seconds"),
     ],

@@ -69,7 +69,7 @@ async def test_weights_are_published_at_first_every_so_many_updates_and_at_last(
     result = await learned([sample(n) for n in range(5)])
     assert [value.version for value in result.weights] == [0, 2, 4, 5]
     assert result.metrics.counters["updates"] == 5
-    assert [list(each.places) for each in result.surprises] == [list(sample(n).places) for n in range(5)]
+    assert [list(each.handles) for each in result.priorities] == [list(sample(n).handles) for n in range(5)]
 
 
 async def test_a_learner_killed_and_resumed_learns_what_it_would_have_learned():
@@ -100,7 +100,7 @@ async def test_it_learns_to_foresee_policy_value_and_reward_along_the_moves(bins
             if k < UNROLL:
                 hidden, reward = network.dynamics(hidden, torch.from_numpy(fresh.actions[:, k]))
                 assert (read(reward) - torch.from_numpy(fresh.rewards[:, k])).abs()[real].mean() < 0.25
-    said = np.array([each.priorities.mean() for each in result.surprises])
+    said = np.array([each.priorities.mean() for each in result.priorities])
     assert said[-20:].mean() < said[:5].mean() / 2
 
 

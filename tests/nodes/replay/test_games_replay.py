@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from flow import Context
 from flow.errors import SettingError
 from flow.testing.harness import drive
-from nodes.games.messages import PlayedGame, Surprises
+from nodes.games.messages import PlayedGame
+from nodes.messages import Priorities
 from nodes.replay.games import LEAST_PRIORITY, Shelf, columns_in, columns_of, replay
 from storage.games import GameStore
 
@@ -37,7 +38,7 @@ async def sampled(tmp_path, games, *, samples, **more):
     return await drive(
         replay,
         inserts=games,
-        surprises=more.pop("surprises", []),
+        priorities=more.pop("priorities", []),
         samples=samples,
         context=Context("replay", directory=tmp_path),
         **{**SETTINGS, **more},
@@ -92,8 +93,6 @@ def shelf(**more) -> Shelf:
         "td_steps": 0,
         "unroll": 2,
         "beyond": "zero",
-        "priority_exponent": 1.0,
-        "importance_exponent": 1.0,
     }
     return Shelf(rng=np.random.default_rng(0), **{**settings, **more})
 
@@ -101,26 +100,26 @@ def shelf(**more) -> Shelf:
 @given(alpha=st.sampled_from([0.0, 0.5, 1.0]), beta=st.sampled_from([0.0, 0.4, 1.0]))
 def test_positions_are_drawn_by_priority_and_weights_take_it_away_again(alpha, beta, tmp_path_factory):
     games = [game(n, 4, outcome=(-1.0) ** n) for n in range(1, 5)]
-    held = shelf(priority_exponent=alpha, importance_exponent=beta)
+    held = shelf()
     path = tmp_path_factory.mktemp("games")
     with GameStore(path, columns_of(games[0]), capacity_positions=99, capacity_bytes=1 << 20, exponent=alpha) as store:
-        store.add([(columns_in(played), held.priorities_of(played)) for played in games])
+        store.add([(columns_in(played), held.priorities_of(played.rewards, played.values)) for played in games])
         # |ν - z| from the definition.
         z = [played.rewards[-1] * (-1.0) ** (3 - np.arange(4)) for played in games]
         p = np.concatenate([np.abs(played.values - target) for played, target in zip(games, z, strict=True)])
         p = (p + LEAST_PRIORITY) ** alpha
         chances = p / p.sum()
-        sample = held.sample(store, 4000)
-        drawn = np.bincount(sample.places, minlength=16) / 4000
+        sample = held.sample(store, 4000, beta)
+        drawn = np.bincount(sample.handles, minlength=16) / 4000
         np.testing.assert_allclose(drawn, chances, atol=0.03)
-        np.testing.assert_allclose(sample.weights, (1 / (16 * chances[sample.places])) ** beta, rtol=1e-3)
+        np.testing.assert_allclose(sample.weights, (1 / (16 * chances[sample.handles])) ** beta, rtol=1e-3)
 
 
-async def test_a_surprise_makes_its_position_come_up_more_often(tmp_path):
+async def test_an_error_makes_its_position_come_up_more_often(tmp_path):
     games = [(0.0, game(1, 20)), (2.0, game(2, 1)), (3.0, game(3, 60))]
-    surprises = [(1.0, Surprises(np.array([3, 999]), np.array([1e4, 1.0], np.float32)))]
+    priorities = [(1.0, Priorities(np.array([3, 999]), np.array([1e4, 1.0], np.float32)))]
     result = await sampled(
-        tmp_path, games, samples=None, surprises=surprises, priority_exponent=1.0, least_positions=21, slack=99
+        tmp_path, games, samples=None, priorities=priorities, priority_exponent=1.0, least_positions=21, slack=99
     )
     seen = np.concatenate([sample.observations[:, 0] for sample in result.samples[:10]])
     assert (seen == 103).mean() > 0.9
@@ -132,7 +131,7 @@ async def test_after_a_restart_games_are_there_and_counts_go_on(tmp_path):
     again = await sampled(tmp_path, [(0.0, game(9, 5)), (9.0, game(10, 1))], samples=None, saved=first.saved)
     numbers = {int(tag) // 100 for sample in again.samples for tag in sample.observations[:, 0]}
     assert len(numbers & {1, 2, 3, 4}) >= 2
-    assert again.saved["counts"]["played"] == 26
+    assert again.saved["counts"]["inserted"] == 26
     assert again.saved["counts"]["sampled"] <= 52
 
 
@@ -140,7 +139,7 @@ async def test_after_a_restart_games_are_there_and_counts_go_on(tmp_path):
     ("settings", "text"),
     [
         ({"least_positions": 9, "capacity_positions": 8}, "least_positions=9 is more than capacity_positions=8"),
-        ({"batch": 64}, "would wait for each other; set slack = 33 or more"),
+        ({"batch": 64}, "would wait for each other; set slack = 32 or more"),
     ],
 )
 async def test_settings_that_would_never_send_a_sample_are_refused(tmp_path, settings, text):

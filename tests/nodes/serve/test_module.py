@@ -20,6 +20,7 @@ from flow.errors import MessageError, MissingError, SettingError  # noqa: E402
 from flow.testing import drive  # noqa: E402
 from nodes.given.served import Plain  # noqa: E402
 from nodes.messages import Weights  # noqa: E402
+from nodes.nets.in_flight import InFlight  # noqa: E402
 from nodes.nets.programs import load_checkpoint, load_program  # noqa: E402
 from nodes.nets.weights import weights_of  # noqa: E402
 from nodes.serve.module import answer_type, module, module_with_weights  # noqa: E402
@@ -74,6 +75,26 @@ async def test_an_answer_is_what_the_module_gives_alone_whoever_else_asks(rows, 
     await check(
         net, rows, module=f"{MODULES}:Two", arguments=arguments, answers=ANSWERS, batch_max=most, buckets=buckets
     )
+
+
+@settings(max_examples=8)
+@given(rows=st.lists(st.integers(1, 5), min_size=1, max_size=6), most=st.integers(1, 8))
+async def test_with_batches_under_way_all_are_answered_as_alone(rows, most):
+    """As on a GPU, where the next batch is begun while one computes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InFlight, "overlaps", True)
+        await check(Two(3), rows, module=f"{MODULES}:Two", arguments=["hidden=3"], answers=ANSWERS, batch_max=most)
+
+
+@settings(max_examples=5)
+@given(rows=st.lists(st.integers(1, 5), min_size=1, max_size=4))
+async def test_bfloat16_is_right_to_a_few_hundredths(rows):
+    asked = [question(count, seed) for seed, count in enumerate(rows)]
+    settings_ = {"module": f"{MODULES}:Two", "arguments": ["hidden=3"], "answers": ANSWERS}
+    result = await drive(module, requests=asked, precision="bfloat16", **settings_)
+    for each, answer in zip(asked, result.requests, strict=True):
+        for got, expected in zip((answer.logits, answer.values), alone(Two(3), each), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=0.05, atol=0.05, strict=True)
 
 
 @pytest.fixture(scope="module")
