@@ -5,8 +5,8 @@
 A stream of 28 KiB frames between two workers as fast as it goes. First screen: from the command to the graph drawn in
 a headless Chromium that was already there, and what the inspector itself computes until then, which says more where the
 machine is busy. Then, in turns of a few seconds, nobody looks, a page looks twice a second, and a page looks and taps
-ten frames a second; beside each turn stands the one without a page of the same round. Cores are of the inspector's
-process. The page's streams are read here, without a browser, whose own work is not the run's price.
+ten frames a second; beside each turn stands the one without a page of the same round. Cores are of the inspector alone.
+The page's streams are read here, without a browser, whose own work is not the run's price.
 """
 
 from __future__ import annotations
