@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 SHARED = (
     "nodes.messages",
     "nodes.experience",
+    "nodes.recognition",
     "nodes.fields",
     "nodes.shards",
     "nodes.atari_games",
@@ -130,7 +131,7 @@ def test_what_ships_imports_no_tests_and_no_tools():
 
 
 @pytest.mark.real_time
-@pytest.mark.parametrize("module", ["flow", "flow.supervisor", "flow.worker", "storage.replay"])
+@pytest.mark.parametrize("module", ["flow", "flow.supervisor", "flow.worker", "storage.replay", "storage.dataset"])
 def test_importing_the_runtime_loads_no_model_library(module):
     code = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

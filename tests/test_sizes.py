@@ -15,6 +15,8 @@ EXCEPTIONS: dict[str, str] = {
     "nodes/replay/reanalyze.py:replay": "half of it documents the node's settings, which `flow nodes` prints",
     "nodes/replay/transitions.py:replay": "half of it documents the node's settings, which `flow nodes` prints",
     "nodes/learn/q.py:learner": "half of it documents the node's settings, which `flow nodes` prints",
+    "nodes/learn/recogniser.py:learner": "half of it documents the node's settings, which `flow nodes` prints",
+    "nodes/video/sample.py:samples": "half of it documents the node's settings, which `flow nodes` prints",
     "nodes/replay/games.py:replay": "half of it documents the node's settings, which `flow nodes` prints",
 }
 

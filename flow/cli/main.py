@@ -24,6 +24,7 @@ COMMANDS = {
     "new": "flow.cli.new",
     "schema": "flow.cli.schema",
     "test": "flow.cli.test",
+    "data": "flow.cli.data",
     "ps": "flow.cli.ps",
     "top": "flow.cli.top",
     "inspect": "flow.cli.inspect",

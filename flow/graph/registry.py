@@ -22,6 +22,8 @@ EXTRAS = {
     "ale_py": "atari",
     "gymnasium": "gymnasium",
     "sklearn": "digits",
+    "av": "video",
+    "cv2": "video",
     "pettingzoo": "pettingzoo",
     "PIL": "image",
     "tensorboardX": "report",

@@ -18,6 +18,8 @@ TYPES, BROKEN = known_types()
 SLOW = (
     "nodes.env.atari:actor",
     "nodes.learn.laser:learner",
+    "nodes.learn.recogniser:learner",
+    "nodes.learn.recogniser:scorer",
     "nodes.learn.replayer:replayer",
     "nodes.serve.policy:policy",
 )

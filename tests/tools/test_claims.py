@@ -8,7 +8,7 @@ import math
 import pytest
 
 from flow.run_directory import RunDirectory
-from tools.claims import digits, laser_t1
+from tools.claims import digits, laser_t1, two_stream
 from tools.claims.seeds import last_gauge, last_mean
 
 
@@ -54,3 +54,26 @@ def test_the_last_mean_is_of_the_last_values(tmp_path):
     assert last_mean(run, "x", 80) == 2.5
     assert math.isnan(last_mean(run, "x", 1000))
     assert last_gauge(run, "g") == 2.0
+
+
+def two_stream_accuracies(**change: float) -> dict[str, float]:
+    held = {
+        "A flow of 10, less its mean": 0.95, "A flow of 10": 0.9, "A flow of 1, less its mean": 0.5, "A 11 frames": 0.6,
+        "B spatial": 0.22, "B temporal": 0.21, "B fused by the mean": 0.6, "B fused by an SVM": 0.9, "B 11 frames": 0.5,
+    }  # fmt: skip
+    return {**held, **{name.replace("_", " "): value for name, value in change.items()}}
+
+
+@pytest.mark.parametrize(
+    ("change", "failing"),
+    [
+        ({}, 0),
+        ({"A_11_frames": 0.85}, 1),
+        ({"A_flow_of_10": 0.93}, 1),
+        ({"B_fused_by_an_SVM": 0.5}, 3),
+        ({"B_11_frames": math.nan}, 1),  # what was not measured holds nothing
+    ],
+)
+def test_the_two_stream_claims_can_fail(change, failing):
+    held = two_stream.claims(two_stream_accuracies(**change))
+    assert list(held.values()).count(False) == failing

@@ -1,0 +1,42 @@
+"""Makes tests/data/ucf101: a data set in UCF-101's layout, small enough to lie beside the tests.
+
+python -m tests.data.make_ucf101
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from nodes.algo.moving_digits import Scene, render
+from nodes.video import codec
+
+ROOT = Path(__file__).parent / "ucf101"
+CLASSES = ("ApplyEyeMakeup", "HandstandPushups", "YoYo")
+FRAMES = 12
+
+
+def main() -> None:
+    lists = ROOT / "ucfTrainTestlist"
+    lists.mkdir(parents=True, exist_ok=True)
+    lines: dict[str, list[str]] = {"train": [], "test": []}
+    for label, name in enumerate(CLASSES):
+        folder = ROOT / "UCF-101" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for group in range(1, 5):
+            # UCF-101 writes this class otherwise in the names of its files.
+            file = folder / f"v_{name.replace('dstand', 'dStand')}_g{group:02}_c01.avi"
+            scene = Scene(label, label, group == 4, 64, 80, FRAMES)
+            images = list(render(scene, np.random.default_rng([label, group])))
+            codec.write(file, images, codec="mpeg4", rate=Fraction(25), options={"qmin": "8", "qmax": "12"})
+            part = "test" if group == 4 else "train"
+            lines[part].append(f"{name}/{file.name}" + (f" {label + 1}" if part == "train" else ""))
+    (lists / "classInd.txt").write_text("".join(f"{n} {name}\n" for n, name in enumerate(CLASSES, 1)))
+    for part, names in lines.items():
+        (lists / f"{part}list01.txt").write_text("".join(f"{line}\n" for line in names))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Samples and views of stored videos: every one once an epoch, the same for a seed, and exactly on after a kill."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flow import Context
+from flow.errors import SettingError
+from flow.testing import drive
+from tests.nodes.video.clips_for_tests import cv2
+
+from nodes.algo.optical_flow import flow_stack, restore, trajectory_stack  # isort: skip
+from nodes.given import video as made  # isort: skip
+from nodes.recognition import Stored  # isort: skip
+from nodes.video.flow import columns_of, unpack_field  # isort: skip
+from nodes.video.sample import array_of, samples, views  # isort: skip
+from nodes.video.volume import FLOW_SCALE, Augmentation, Reader, starts_of  # isort: skip
+from storage.dataset import Dataset  # isort: skip
+
+VIDEOS = 7
+assert cv2
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    path = tmp_path_factory.mktemp("dataset")
+    with Dataset(path, create=True) as dataset:
+        for number in range(VIDEOS):
+            piece = made.pieces_of(6 + number % 2, number)
+            dataset.put(piece.key, columns_of(piece))
+            assert dataset.finish(piece.key, {n: int(c[0]) for n, c in piece.counts.items()}, {"name": piece.name})
+    return path
+
+
+def stored(part: str = "train") -> list[Stored]:
+    frames = [made.frames_of(6 + number % 2, number) for number in range(VIDEOS)]
+    return [Stored(each.key, f"video {number}", number % 3, 0, part) for number, each in enumerate(frames)]
+
+
+async def sampled(place, order=None, **given_):
+    settings_ = {"path": str(place), "kind": "flow", "length": 2, "crop": 12, "batch": 2, "updates": 14, **given_}
+    videos = stored()
+    return await drive(samples, stored=[videos[n] for n in order or range(VIDEOS)], **settings_)
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 99), order=st.permutations(range(VIDEOS)))
+async def test_an_epoch_has_each_video_once_in_an_order_of_its_own_that_repeats_with_the_seed(place, seed, order):
+    said = await sampled(place, order, context=Context("samples", seed=seed))
+    seen = np.concatenate([batch.video for batch in said.batches]).tolist()
+    epochs = [seen[start : start + VIDEOS] for start in range(0, 4 * VIDEOS, VIDEOS)]
+    assert all(sorted(epoch) == list(range(VIDEOS)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+    # Whatever order they were stored in, which depends on who decodes faster.
+    again = await sampled(place, None, context=Context("samples", seed=seed))
+    assert np.concatenate([batch.video for batch in again.batches]).tolist() == seen
+    for one, other in zip(said.batches, again.batches, strict=True):
+        np.testing.assert_array_equal(one.bytes, other.bytes)
+    other = await sampled(place, None, context=Context("samples", seed=seed + 1))
+    assert np.concatenate([batch.video for batch in other.batches]).tolist() != seen
+
+
+@settings(max_examples=6, deadline=None)
+@given(cut=st.integers(1, 13))
+async def test_killed_in_mid_epoch_it_goes_on_with_the_very_sample_that_would_have_come(place, cut):
+    whole = await sampled(place)
+    first = await sampled(place, updates=cut)
+    settings_ = {"path": str(place), "kind": "flow", "length": 2, "crop": 12, "batch": 2, "updates": 14}
+    rest = await drive(samples, stored=[], saved=first.saved, **settings_)
+    both = [*first.batches, *rest.batches]
+    assert len(both) == len(whole.batches)
+    for one, other in zip(both, whole.batches, strict=True):
+        for name in ("bytes", "scale", "shift", "label", "video"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+async def test_replicas_share_one_order(place):
+    alone = await sampled(place, seed=5)
+    parts = [
+        (await sampled(place, seed=5, context=Context("samples", replica=n, replicas=3, seed=n))).batches
+        for n in range(3)
+    ]
+    assert len(parts[0]) + len(parts[1]) + len(parts[2]) == len(alone.batches)
+    for number, batch in enumerate(alone.batches):
+        np.testing.assert_array_equal(batch.bytes, parts[number % 3][number // 3].bytes)
+
+
+async def test_replicas_without_one_seed_are_refused(place):
+    with pytest.raises(SettingError, match="has 3 replicas, which take turns in one order: give them one seed"):
+        await sampled(place, context=Context("samples", replicas=3))
+
+
+async def test_by_classes_each_class_is_drawn_as_often(place):
+    by_class = await drive(
+        samples, stored=[*stored()[:1], *[each for each in stored() if each.label]], path=str(place), kind="frame",
+        crop=12, batch=100, updates=6, order="classes", length=2,
+    )  # fmt: skip
+    counts = Counter(np.concatenate([batch.label for batch in by_class.batches]).tolist())
+    assert all(abs(count - 200) < 50 for count in counts.values()), counts
+
+
+@pytest.mark.parametrize("kind", ["flow", "trajectories", "both_ways"])
+@pytest.mark.parametrize("mean", [False, True])
+def test_a_volume_is_the_papers_stack_of_the_stored_fields(place, kind, mean):
+    with Dataset(place) as dataset:
+        record = dataset.record(stored()[1].key)
+        reader = Reader(dataset, kind, 4, mean)
+        start = starts_of(record.counts["frames"], reader).start
+        volume = reader.read(record, start)
+        with dataset.reading(record) as value:
+            if kind == "both_ways":
+                places = [("flow", start), ("flow", start + 1), ("back", start - 1), ("back", start - 2)]
+            else:
+                places = [("flow", start + n) for n in range(4)]
+            stored_fields = [unpack_field(value(*each)) for each in places]
+    fields = [restore(each) for each in stored_fields]
+    expected = trajectory_stack(fields) if kind == "trajectories" else flow_stack(fields)
+    if mean:
+        expected = expected - np.concatenate([each.mean for each in stored_fields])[:, None, None]
+    found = volume.bytes * volume.scale[:, None, None] + volume.shift[:, None, None]
+    steps = np.concatenate([each.high - each.low for each in stored_fields])[:, None, None] / 255
+    assert np.all(np.abs(found / FLOW_SCALE - expected) <= 0.51 * steps + 1e-3)
+
+
+def test_a_mirrored_volume_moves_the_other_way(place):
+    with Dataset(place) as dataset:
+        volume = Reader(dataset, "flow", 2, True).read(dataset.record(stored()[0].key), 0)
+    mirrored = volume.mirrored(frames=False)
+    one, other = (each.bytes * each.scale[:, None, None] + each.shift[:, None, None] for each in (volume, mirrored))
+    np.testing.assert_allclose(other[0::2], -one[0::2, :, ::-1], atol=1e-5)
+    np.testing.assert_allclose(other[1::2], one[1::2, :, ::-1], atol=1e-5)
+    assert all(np.array_equal(a, b) for a, b in zip(mirrored.mirrored(frames=False), volume, strict=True))
+
+
+def test_of_ten_views_five_are_corners_and_centre_and_five_their_mirror_images(place):
+    with Dataset(place) as dataset:
+        volume = Reader(dataset, "frame", 1, True).read(dataset.record(stored()[0].key), 0)
+    found = volume.views(12, 10, frames=True)
+    assert len(found) == 10
+    np.testing.assert_array_equal(found[1].bytes, volume.bytes[:, :12, :12])
+    np.testing.assert_array_equal(found[4].bytes, volume.bytes[:, -12:, -12:])
+    np.testing.assert_array_equal(found[9].bytes, found[4].bytes[:, :, ::-1])
+
+
+async def test_views_are_of_each_video_as_many_as_they_say(place):
+    said = await drive(
+        views, stored=stored("test"), path=str(place), kind="flow", length=2, crop=12, frames=3, crops="5", views_max=12
+    )
+    numbers = np.concatenate([batch.video for batch in said.views])
+    counts = np.concatenate([batch.views for batch in said.views])
+    assert Counter(numbers.tolist()) == dict.fromkeys(range(VIDEOS), 15)
+    assert set(counts.tolist()) == {15}
+    assert all(batch.test.all() for batch in said.views)
+    assert all(array_of(batch).shape[1:] == (4, 12, 12) for batch in said.views)
+
+
+def test_a_volume_longer_than_its_video_ends_with_its_last_field_again(place):
+    with Dataset(place) as dataset:
+        record = dataset.record(stored()[0].key)
+        reader = Reader(dataset, "flow", 9, False)
+        assert starts_of(record.counts["frames"], reader) == range(1)
+        volume = reader.read(record, 0)
+    np.testing.assert_array_equal(volume.bytes[-2:], volume.bytes[8:10])
+
+
+def test_what_cannot_be_cut_or_is_not_stored_is_said(place):
+    with Dataset(place) as dataset:
+        record = dataset.record(stored()[0].key)
+        volume = Reader(dataset, "frame", 1, True).read(record, 0)
+        with pytest.raises(SettingError, match="crop = 17 is larger than the stored frames, 16x20"):
+            Augmentation(17, False, 0.0)(volume, np.random.default_rng(0), frames=True)
+        with pytest.raises(SettingError, match="length = 3: half of the fields go backwards"):
+            Reader(dataset, "both_ways", 3, True)
+        bare = type(record)(record.key, {"frames": 3, "times": 3, "flow": 2}, record.facts, 0)
+        with pytest.raises(SettingError, match=r"needs the column 'back', which video 'video 0' does not have"):
+            Reader(dataset, "both_ways", 2, True).read(bare, 1)
