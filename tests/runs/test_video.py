@@ -12,10 +12,9 @@ pytest.importorskip("cv2", reason='needs OpenCV: pip install "flow-research[vide
 from flow.cli.main import main
 from storage.dataset import Dataset
 from tests.nodes.video.clips_for_tests import written
-from tests.runs.running import ROOT, Home
+from tests.runs.running import Home
 
 pytestmark = pytest.mark.real_time
-UCF = ROOT / "tests" / "data" / "ucf101"
 GRAPH = """
 title = "videos"
 
@@ -89,10 +88,10 @@ def test_a_file_that_kills_its_decoder_is_left_out_and_all_others_are_decoded(ho
     running.assert_nothing_left()
 
 
-def test_what_is_imported_is_told_verified_and_not_made_again(tmp_path: Path, monkeypatch, capsys):
+def test_what_is_imported_is_told_verified_and_not_made_again(tmp_path: Path, small_ucf101: Path, monkeypatch, capsys):
     monkeypatch.setenv("FLOW_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
-    words = ["data", "import", "ucf101", str(UCF), "--into", "videos", "--side", "32", "--flow", "dis_fast"]
+    words = ["data", "import", "ucf101", str(small_ucf101), "--into", "videos", "--side", "32", "--flow", "dis_fast"]
     assert main(words) == 0
     assert "12 videos stored, 0 were there" in capsys.readouterr().out
     assert main(words) == 0
@@ -101,7 +100,7 @@ def test_what_is_imported_is_told_verified_and_not_made_again(tmp_path: Path, mo
     assert "12 records, 144 frames, 144 times, 132 flow" in capsys.readouterr().out
     assert main(["data", "verify", "videos"]) == 0
     assert "12 records read, 0 values missing or damaged" in capsys.readouterr().out
-    assert main(["data", "import", "ucf101", str(UCF / "YoYo"), "--into", "videos"]) == 1
+    assert main(["data", "import", "ucf101", str(small_ucf101 / "YoYo"), "--into", "videos"]) == 1
 
 
 @pytest.mark.parametrize(

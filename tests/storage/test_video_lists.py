@@ -9,8 +9,6 @@ import pytest
 from flow.errors import MissingError, StorageError
 from storage.importers.videos import folders, hmdb51, ucf101
 
-UCF = Path(__file__).parents[1] / "data" / "ucf101"
-
 
 def touch(root: Path, *names: str) -> None:
     for name in names:
@@ -18,8 +16,8 @@ def touch(root: Path, *names: str) -> None:
         (root / name).write_bytes(b"")
 
 
-def test_ucf101_is_read_by_its_own_lists():
-    found = ucf101(UCF)
+def test_ucf101_is_read_by_its_own_lists(small_ucf101):
+    found = ucf101(small_ucf101)
     assert found.classes == ["ApplyEyeMakeup", "HandstandPushups", "YoYo"]
     assert [entry.part for entry in found.entries].count("test") == 3
     assert {(entry.name.partition("/")[0], entry.label) for entry in found.entries} == {

@@ -1,10 +1,11 @@
-"""Makes tests/data/ucf101: a data set in UCF-101's layout, small enough to lie beside the tests.
+"""A data set in UCF-101's layout: three classes, four short videos of each, its lists.
 
-python -m tests.data.make_ucf101
+python -m tests.small_ucf101 FOLDER
 """
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,17 +14,17 @@ import numpy as np
 from nodes.algo.moving_digits import Scene, render
 from nodes.video import codec
 
-ROOT = Path(__file__).parent / "ucf101"
 CLASSES = ("ApplyEyeMakeup", "HandstandPushups", "YoYo")
 FRAMES = 12
 
 
-def main() -> None:
-    lists = ROOT / "ucfTrainTestlist"
+def make(root: Path) -> Path:
+    """Write it, and say where it is."""
+    lists = root / "ucfTrainTestlist"
     lists.mkdir(parents=True, exist_ok=True)
     lines: dict[str, list[str]] = {"train": [], "test": []}
     for label, name in enumerate(CLASSES):
-        folder = ROOT / "UCF-101" / name
+        folder = root / "UCF-101" / name
         folder.mkdir(parents=True, exist_ok=True)
         for group in range(1, 5):
             # UCF-101 writes this class otherwise in the names of its files.
@@ -36,7 +37,8 @@ def main() -> None:
     (lists / "classInd.txt").write_text("".join(f"{n} {name}\n" for n, name in enumerate(CLASSES, 1)))
     for part, names in lines.items():
         (lists / f"{part}list01.txt").write_text("".join(f"{line}\n" for line in names))
+    return root
 
 
 if __name__ == "__main__":
-    main()
+    make(Path(sys.argv[1]))
