@@ -139,7 +139,7 @@ def _whole(world: World, arguments: argparse.Namespace, timeline: Timeline) -> i
             timeline.violation(text)
         if memory > judge.MEMORY_MAX:
             timeline.violation(f"{memory} bytes of memory, at most {judge.MEMORY_MAX} are expected")
-        if left_of_viewers():
+        if left_of_viewers(world):
             timeline.violation("a viewer is left")
         timeline.say(f"memory: {memory / 2**20:.0f} MiB at most; stored: {world.counter('stored')} steps")
         if timeline.violations and arguments.keep and world.run is not None:

@@ -244,7 +244,7 @@ def stop_viewer(world: World, rng: random.Random) -> str:
     port = rng.choice(("actor.unrolls", "learner.weights", "replay.samples"))
     viewer = subprocess.Popen(
         [sys.executable, "-m", "flow", "tap", str(world.run.path), port],
-        env={**world.environment, "FLOW_TEST_MARK": "viewer"},
+        env={**world.environment, "FLOW_TEST_MARK": f"viewer-{world.mark}"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -317,5 +317,5 @@ ENDS_RUNS = {"full disk", "file size limit", "memory limit", "descriptor limit"}
 """What may end a run, with that cause: it is resumed then."""
 
 
-def left_of_viewers() -> dict[int, str]:
-    return marked("viewer")
+def left_of_viewers(world: World) -> dict[int, str]:
+    return marked(f"viewer-{world.mark}")
