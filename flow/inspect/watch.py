@@ -118,8 +118,7 @@ class Gate:
 
     async def before(self) -> None:
         """The node is about to take a message."""
-        if self.closed:
-            await self._admission(self.taking)
+        if self.closed and await self._admission(self.taking):
             self._admitted += 1
 
     async def after(self) -> None:
@@ -136,14 +135,17 @@ class Gate:
         if self.closed:
             await self._admission(self.rest)
 
-    async def _admission(self, rest: Rest) -> None:
+    async def _admission(self, rest: Rest) -> bool:
+        """Wait to be let through; false if the gate was opened meanwhile, to all."""
         while self.closed and not self.allowed:
             with rest, _Held(self.occupancy):
                 await self._opened.park()
-        if self.closed:
-            self.allowed -= 1
-            self.passed += 1
-            self._moved.unpark_all()
+        if not self.closed:
+            return False
+        self.allowed -= 1
+        self.passed += 1
+        self._moved.unpark_all()
+        return True
 
     async def wait_passed(self, total: int) -> None:
         """Wait until so many messages passed while it was closed."""

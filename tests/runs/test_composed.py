@@ -139,7 +139,7 @@ def test_the_trace_of_a_node_in_a_file_shows_the_file(home: Home, folder: Path):
     graph.write_text(graph.read_text().replace('graph = "../inner/part.toml"', 'graph = "../inner/part.toml"\nby = -2'))
     running = start(home, graph)
     assert running.wait() == 1, running.story()
-    assert running.output.splitlines()[-1].endswith("ValueError: a negative number")
+    assert "ValueError: a negative number (nodes.py:" in running.output.splitlines()[-1]
     assert f'File "{folder / "outer" / "nodes.py"}", line 10, in multiply' in running.log("main")
 
 

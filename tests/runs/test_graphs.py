@@ -61,7 +61,9 @@ def test_the_tiny_profile_runs_to_its_end(home: Home, name: str, request: pytest
     assert json.loads(lines[-1])["counters"]
     if importlib.util.find_spec("tensorboardX"):
         assert list(running.run.metrics.glob("events.out.tfevents.*"))
-    if importlib.util.find_spec("matplotlib") and again.report.curve:
+    # A curve has two points at least; games of chess may not have come to as many matches.
+    points = sum(again.report.curve in json.loads(line)["series"] for line in lines)
+    if importlib.util.find_spec("matplotlib") and points > 1:
         assert running.run.curve_file.read_bytes().startswith(b"\x89PNG")
     running.assert_nothing_left()
     if name == "laser_atari":
