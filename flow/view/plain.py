@@ -68,7 +68,7 @@ class PlainView:
     def _tell(self, event: Event) -> None:
         """Say an event, a traceback with its lines; one that was said before only by what it says."""
         what = f"{event.level}: {event.node}".strip()
-        lines = event.text.rstrip().splitlines() or [""]
+        lines = event.text.rstrip().split("\n")
         key = (event.node, _START.sub("", event.text))
         if len(lines) > 1 and key in self._told:
             self._say(f"{what} {event.summary} (the traceback is the same as above)")

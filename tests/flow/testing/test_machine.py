@@ -43,4 +43,4 @@ TestCounting.settings = QUICK
 
 def test_a_node_that_does_not_save_what_it_counts_is_found_out():
     with pytest.raises(AssertionError, match="the second is the model's"):
-        run_state_machine_as_test(Forgetting, settings=settings(QUICK, max_examples=40))
+        run_state_machine_as_test(Forgetting, settings=settings(QUICK, max_examples=400, stateful_step_count=10))
