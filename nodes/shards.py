@@ -20,7 +20,7 @@ class Cut:
     Attributes:
       module: what makes it, "module:Class"; an nn.Sequential, or a module with a method `blocks()`.
       arguments: each "name=value".
-      split: where each shard begins; balanced if empty.
+      split: where each shard begins; balanced if there is none.
       shards: how many there are, where they are balanced.
       balance: by what, "parameters" or "flops".
       shape: of one row of its input, where flops are counted.
@@ -29,11 +29,11 @@ class Cut:
     """
 
     module: str
-    arguments: tuple[str, ...]
-    split: tuple[int, ...]
+    arguments: list[str] | None
+    split: list[int] | None
     shards: int
     balance: str
-    shape: tuple[int, ...]
+    shape: list[int] | None
     seed: int
     shard: int
 
@@ -54,7 +54,7 @@ class Cut:
             constructor = find_function(self.module, "class")
         except NodeTypeError as error:
             raise SettingError(f"module = {error}") from error
-        arguments = named_values(self.arguments, "arguments")
+        arguments = named_values(self.arguments or [], "arguments")
         with split.seeded(str(self.seed)):
             blocks = split.blocks_of(programs.built(self.module, constructor, arguments))
         split.require_parts(blocks, parts)
@@ -62,7 +62,7 @@ class Cut:
             begins = list(self.split)
             split.require_split(begins, len(blocks))
         else:
-            begins = split.balanced(split.costs(blocks, self.balance, self.shape), self.shards)
+            begins = split.balanced(split.costs(blocks, self.balance, tuple(self.shape or ())), self.shards)
         count = len(begins)
         shard = count - 1 if self.shard < 0 else self.shard
         if shard >= count:

@@ -60,7 +60,7 @@ async def first(
       seed: of the module's parameters and its dropout; the same at all shards.
       device: "cpu", "cuda", "cuda:1" or "auto", a GPU if there is one.
     """
-    cut = Cut(module, tuple(arguments or ()), tuple(split or ()), shards, balance, tuple(shape or ()), seed, 0)
+    cut = Cut(module, arguments, split, shards, balance, shape, seed, 0)
     trainee = await compute(Trainee, cut, optimiser, device, "", micro_batches)
     pipe = Pipe(trainee, context, saved, weights, learning_rate, publish_every, gradients=gradients, onward=activations)
     attempt = 0
@@ -113,7 +113,7 @@ async def inner(
       seed: as at `first`.
       device: where this shard computes.
     """
-    cut = Cut(module, tuple(arguments or ()), tuple(split or ()), shards, balance, tuple(shape or ()), seed, shard)
+    cut = Cut(module, arguments, split, shards, balance, shape, seed, shard)
     trainee = await compute(Trainee, cut, optimiser, device, "", 1)
     pipe = Pipe(trainee, context, saved, weights, learning_rate, publish_every, activations, gradients, onward, back)
     await pipe.follow()
@@ -156,7 +156,7 @@ async def last(
       seed: as at `first`.
       device: where this shard computes.
     """
-    cut = Cut(module, tuple(arguments or ()), tuple(split or ()), shards, balance, tuple(shape or ()), seed, -1)
+    cut = Cut(module, arguments, split, shards, balance, shape, seed, -1)
     trainee = await compute(Trainee, cut, optimiser, device, loss, 1)
     pipe = Pipe(trainee, context, saved, weights, learning_rate, publish_every, activations, back=gradients)
     await pipe.follow()

@@ -82,7 +82,7 @@ async def first(
     """
     if len(inputs or ()) > 1:
         raise SettingError(f"inputs = {inputs}: a split module gets one field; join them in a node before this one")
-    cut = Cut(module, tuple(arguments or ()), tuple(split or ()), shards, balance, tuple(shape or ()), 0, 0)
+    cut = Cut(module, arguments, split, shards, balance, shape, 0, 0)
     served = await compute(ServedShard, cut, device)
     if not await served.ready(weights):
         return
@@ -146,7 +146,7 @@ async def inner(
       device: where this shard computes.
       batch_max: the most rows in one batch; those of the first shard are not cut.
     """
-    cut = Cut(module, tuple(arguments or ()), tuple(split or ()), shards, balance, tuple(shape or ()), 0, shard)
+    cut = Cut(module, arguments, split, shards, balance, shape, 0, shard)
     served = await compute(ServedShard, cut, device)
     if not await served.ready(weights):
         return
@@ -191,7 +191,7 @@ async def last(
       device: where this shard computes.
       batch_max: the most rows in one batch; those of the first shard are not cut.
     """
-    cut = Cut(module, tuple(arguments or ()), tuple(split or ()), shards, balance, tuple(shape or ()), 0, -1)
+    cut = Cut(module, arguments, split, shards, balance, shape, 0, -1)
     served = await compute(ServedShard, cut, device)
     if not await served.ready(weights):
         return
