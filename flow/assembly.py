@@ -60,7 +60,12 @@ class Assembly:
                 self.mailboxes[link.receiver] = self._mailbox(link, feeders)
             if self._is_here(link.receiver):
                 name = f"edge.{link.edge}.received"
-                self.mailboxes[link.receiver].tallies[link.number] = self._tally(link.receiver, name)
+                mailbox = self.mailboxes[link.receiver]
+                mailbox.tallies[link.number] = self._tally(link.receiver, name)
+                if isinstance(mailbox, StreamMailbox):
+                    mailbox.barriers.links.add(link.number)
+                    if link.feedback:
+                        mailbox.barriers.feedback.add(link.number)
         for link in links:
             if self._is_here(link.sender):
                 self._begin(link)
@@ -191,6 +196,16 @@ class Assembly:
         for mailbox in self.mailboxes_of(node):
             if isinstance(mailbox, QuestionMailbox):
                 mailbox.fail_all()
+
+    def streams_into(self, node: NodePlan) -> dict[str, StreamMailbox]:
+        """The mailboxes of a node's In ports."""
+        mine = ((end, mailbox) for end, mailbox in self.mailboxes.items() if end[:2] == (node.name, node.replica))
+        return {end[2]: mailbox for end, mailbox in mine if isinstance(mailbox, StreamMailbox)}
+
+    def links_out_of(self, node: NodePlan) -> list[StreamLink]:
+        """The sending ends of a node's streams."""
+        mine = (links for end, links in self.sending.items() if end[:2] == (node.name, node.replica))
+        return [link for links in mine for _, link in links if isinstance(link, StreamLink)]
 
     def mailboxes_of(self, node: NodePlan) -> list[Mailbox]:
         return [mailbox for end, mailbox in self.mailboxes.items() if end[:2] == (node.name, node.replica)]

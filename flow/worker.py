@@ -20,7 +20,7 @@ from typing import Any
 
 import trio
 
-from flow import checkpoints, generic
+from flow import checkpoints, generic, snapshot
 from flow.assembly import Assembly
 from flow.carrier.zeromq import Hub
 from flow.control import Line, Speaking, Words
@@ -162,6 +162,8 @@ class Worker:
             place = self.directory.path / "nodes" / node.key
             place.mkdir(parents=True, exist_ok=True)
             self.hosts[node.key] = self.make_host(node, types[node.name], assembly, pages[node.key], place)
+        # Whoever sends here may have sent barriers to the worker that was here before.
+        snapshot.give_up(self.hosts, self.words["attempt"])
 
     async def _obey(self, nursery: trio.Nursery) -> None:
         """Do what the supervisor says, until it says stop or is gone."""
@@ -179,7 +181,9 @@ class Worker:
                 case "drain":
                     await self._drain()
                 case "checkpoint":
-                    nursery.start_soon(self._checkpoint, words)
+                    nursery.start_soon(snapshot.answer, self, words)
+                case "give up":
+                    snapshot.give_up(self.hosts, words["attempt"])
                 case "stop":
                     for host in self.hosts.values():
                         host.scope.cancel()
@@ -207,6 +211,8 @@ class Worker:
                 restored, problems = checkpoints.read_state(Path(words["restore"]), host.plan.key)
                 for problem in problems:
                     self.log.error(host.plan.key, problem)
+                if words["resumed"]:
+                    snapshot.put_back(host, Path(words["restore"]))
             failure = await host.run(words["incarnation"], restored)
             fatal = host.failed_for_good
         except CheckpointError as error:
@@ -220,33 +226,6 @@ class Worker:
             await self.line.say(say="failed", node=host.plan.key, cause=cause, trace=failure, fatal=fatal)
             if self.draining:
                 host.abandon()
-
-    async def _checkpoint(self, words: Words) -> None:
-        """Write the state of every node that keeps some; each is taken when that node rests."""
-        directory = Path(words["directory"])
-        files: list[str] = []
-        problems: list[str] = []
-
-        async def one(host: Host) -> None:
-            packed = None
-            try:
-                with trio.move_on_after(words["seconds"]) as scope:
-                    packed = await host.take_state()
-            except CheckpointError as error:
-                problems.append(f"{host.plan.key}: {error}")
-                return
-            if scope.cancelled_caught:
-                problems.append(f"{host.plan.key} was not at rest for {words['seconds']} s")
-            elif packed is not None:
-                try:
-                    files.extend(await self.write_state(packed, directory, host.plan.key))
-                except OSError as error:
-                    problems.append(f"{host.plan.key}: {error}")
-
-        async with trio.open_nursery() as nursery:
-            for host in self.hosts.values():
-                nursery.start_soon(one, host)
-        await self.line.say(say="checkpointed", number=words["number"], files=files, problems=problems)
 
     def _warn(self, text: str) -> None:
         self.log.warning(self.name, text)
