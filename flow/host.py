@@ -74,7 +74,8 @@ class Host:
     """One node replica in its worker.
 
     state: its kept state when it ended, for a checkpoint made after. cause: the error it died of, in a line.
-    failed_for_good: starting it again would fail the same way. make_threads: where its blocking work is done.
+    failed_for_good: starting it again would fail the same way. make_threads: where its blocking work is done. rewound:
+    its next start is that of a run that is resumed.
     """
 
     plan: NodePlan
@@ -87,6 +88,7 @@ class Host:
     running: bool = False
     ended: bool = False
     failed: bool = False
+    rewound: bool = False
     state: Packed | None = None
     cause: str = ""
     failed_for_good: bool = False
@@ -181,7 +183,8 @@ class Host:
                 self.page.set_state("running")
 
     async def _run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
-        self.incarnation, self.saved = incarnation, Saved(restored)
+        self.incarnation, self.saved = incarnation, Saved(restored, rewound=self.rewound)
+        self.rewound = False
         occupancy = self.assembly.occupancy(self.plan.key)
         occupancy.start()
         threads = self.make_threads(self.plan.key, occupancy)

@@ -82,7 +82,7 @@ def run_graph(
                 reporter.put(progress)
 
             supervisor = Supervisor(plan, directory, monitor, graph.until, modules(plan), observe, options, checkpoint)
-            supervisor.beside = _beside
+            supervisor.beside, supervisor.resumed = _beside, resumed
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)
             reporter.put(outcome.progress)

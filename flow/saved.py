@@ -29,11 +29,15 @@ _NUMPY, _TORCH, _TUPLE, _BIG = 1, 2, 3, 4  # msgpack extension types
 class Saved:
     """What a node asked to keep.
 
-    restored: state by name from a checkpoint, None in a fresh run.
+    restored: state by name from a checkpoint, None in a fresh run. rewound: the whole run goes on from where it was
+    saved, or from its beginning if it never was, so that what came after that comes again. A node that is started again
+    alone gets nothing twice. Who writes outside of its state, to a file for instance, takes back here what it wrote
+    since.
     """
 
-    def __init__(self, restored: dict[str, Any] | None = None) -> None:
+    def __init__(self, restored: dict[str, Any] | None = None, *, rewound: bool = False) -> None:
         self._restored = restored
+        self.rewound = rewound
         self._kept: dict[str, Any] = {}
 
     @property

@@ -68,6 +68,7 @@ class Supervisor:
 
     modules: what each fork server imports, by the packages its workers need. observe: shown the progress a few times
     a second. makes_processes: what its workers run in, if not fork servers' forks. beside: what else runs in its loop.
+    resumed: it ran before, and goes on from `resume_from`, or from its beginning.
     """
 
     plan: Plan
@@ -80,6 +81,7 @@ class Supervisor:
     resume_from: Checkpoint | None = None
     makes_processes: MakesProcesses | None = None
     beside: Callable[[Supervisor], Awaitable[None]] | None = None
+    resumed: bool = False
 
     def __post_init__(self) -> None:
         self.log = EventLog(self.directory.logs, "supervisor")
@@ -247,7 +249,7 @@ class Supervisor:
         self.incarnations[key] += 1
         restore = str(self.checkpoint.directory) if self.checkpoint is not None else None
         # What was under way is there for the first of a resumed run alone: who starts again has had it.
-        resumed = self.resume_from is not None and not self.incarnations[key]
+        resumed = self.resumed and not self.incarnations[key]
         words = {"node": key, "incarnation": self.incarnations[key], "restore": restore, "resumed": resumed}
         await self.tell(process, do="start", **words)
 

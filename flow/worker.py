@@ -213,6 +213,7 @@ class Worker:
                     self.log.error(host.plan.key, problem)
                 if words["resumed"]:
                     snapshot.put_back(host, Path(words["restore"]))
+            host.rewound = words["resumed"]
             failure = await host.run(words["incarnation"], restored)
             fatal = host.failed_for_good
         except CheckpointError as error:

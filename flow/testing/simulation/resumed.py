@@ -87,7 +87,14 @@ def run_with_kills(case: Case, seed: int, dies_at: Sequence[int], faults: Sequen
                 begun.append(newest)
                 _forget_counts(path)
             simulation = MortalSimulation(
-                case, seed, faults if not life else (), directory, resume_from=newest, life=life, dies_at=at
+                case,
+                seed,
+                faults if not life else (),
+                directory,
+                resume_from=newest,
+                resumed=bool(life),
+                life=life,
+                dies_at=at,
             )
             result = simulated(simulation)
             violations += result.violations

@@ -95,6 +95,7 @@ class Simulation:
     directory: RunDirectory
     keep_events: bool = False
     resume_from: Checkpoint | None = None
+    resumed: bool = False
     workers: dict[str, SimulatedWorker] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
@@ -128,6 +129,7 @@ class Simulation:
             options,
             self.resume_from,
             makes_processes=self.processes,
+            resumed=self.resumed,
             simulation=self,
         )
         async with trio.open_nursery() as nursery:

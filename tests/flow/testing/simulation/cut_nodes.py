@@ -1,4 +1,4 @@
-"""Nodes that keep what they took and sent, by edge, so that a lost, doubled or reordered message is seen in their state.
+"""Nodes that keep what they took and sent, by edge: what is lost, doubled or reordered is seen in their state.
 
 A message says who sent it and as which: `via`, and `seq` of that sender. What a node keeps is by `via` the row of
 `seq` that it took. Nothing else is done for checkpoints: no node keeps what it has in hand.

@@ -10,7 +10,6 @@ import pytest
 
 from flow.graph import load_graph
 from flow.graph.model import Graph
-from flow.testing.simulation.faults import Fault
 from flow.testing.simulation.resumed import moments, run_with_kills
 from flow.testing.simulation.run import Case
 
