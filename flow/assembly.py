@@ -34,7 +34,8 @@ End = tuple[str, int, str]
 class Assembly:
     """The mailboxes and links of one worker.
 
-    pages: the stats pages of the nodes hosted here. sending: the links of each sending port, with their group.
+    pages: the stats pages of the nodes hosted here. sending: the links of each sending port, with their group. aligned:
+    whether arrays that nodes take are made to begin at a multiple of 64 bytes.
     """
 
     plan: Plan
@@ -43,6 +44,7 @@ class Assembly:
     types: dict[str, NodeType[Any]]
     settings: dict[str, dict[str, Any]]
     pages: dict[str, Page]
+    aligned: bool = False
     mailboxes: dict[End, Mailbox] = field(default_factory=dict)
     sending: dict[End, list[tuple[int, Link]]] = field(default_factory=lambda: defaultdict(list))
     tallies: dict[tuple[End, str], Tally] = field(default_factory=dict)
@@ -161,6 +163,7 @@ class Assembly:
         sizes = self.types[node.name].port_sizes(port.name, self.settings[node.name])
         measures = self._measures(node, port)
         spec = PortSpec(node.name, port.name, port.messages, sizes, self.plan.checked, rest, measures)
+        spec.aligned = self.aligned
         if not port.sends:
             mailbox: Any = self.mailboxes[end]
             return {"In": In, "Serve": Serve, "Latest": Latest}[port.kind](spec, mailbox)

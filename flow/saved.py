@@ -185,7 +185,8 @@ def unpack(tensors: bytes, rest: bytes) -> dict[str, Any]:
             return array
         import torch  # the state holds torch tensors, so the node that reads it needs torch
 
-        tensor = torch.from_numpy(array)
+        # In memory that torch chose, as a tensor has that was not restored: where it lies decides how kernels round.
+        tensor = torch.from_numpy(array).clone()
         return tensor.view(torch.bfloat16) if data.endswith(b"b") else tensor
 
     state: dict[str, Any] = msgpack.unpackb(rest, ext_hook=resolve, strict_map_key=False)

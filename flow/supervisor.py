@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from flow import ledger
+from flow import deterministic, ledger
 from flow.checkpointing import Checkpointing
 from flow.checkpoints import Checkpoint
 from flow.control import Words
@@ -90,8 +90,10 @@ class Supervisor:
         self.epochs = {worker.name: -1 for worker in self.plan.workers}
         self.incarnations = {node.key: -1 for worker in self.plan.workers for node in worker.nodes}
         self.ended: set[str] = set()
-        self.restarts = Restarts(self.options.restarts, self.options.restart_period_s)
-        self.servers = self.makes_processes or ForkServers(self.modules, self.restarts, self.log)
+        restarts = 0 if self.options.deterministic else self.options.restarts
+        self.restarts = Restarts(restarts, self.options.restart_period_s)
+        environment = deterministic.ENVIRONMENT if self.options.deterministic else {}
+        self.servers = self.makes_processes or ForkServers(self.modules, self.restarts, self.log, environment)
         self.checkpoint = self.resume_from
         self.how, self.cause = "", ""
         self.draining = self.stopping = self._was_interrupted = False
@@ -206,6 +208,8 @@ class Supervisor:
         """What is restarted too often is reported by the first of its deaths, and how often it died."""
         recent = trio.current_time() - self.options.restart_period_s
         first = next((why for when, why in self._causes[name] if when > recent), cause)
+        if self.options.deterministic:
+            return f"{cause}; a deterministic run starts nothing again alone: flow run --resume goes on with all of it"
         times = self.options.restarts + 1
         return f"{name} died {times} times within {self.options.restart_period_s:g} s, at first of this: {first}"
 
@@ -330,7 +334,9 @@ class Supervisor:
     # The end
 
     async def _end(self) -> None:
-        if self.how != "failed":
+        if self.how == "stopped" and self.options.deterministic:
+            await self.checkpointing.take(self.options.drain_s)  # draining would end streams that are to go on
+        elif self.how != "failed":
             await self._drain()
             await self.checkpointing.take(5.0, barriers=False)
         self.stopping = True

@@ -20,7 +20,7 @@ from typing import Any
 
 import trio
 
-from flow import checkpoints, generic, snapshot
+from flow import checkpoints, deterministic, generic, snapshot
 from flow.assembly import Assembly
 from flow.carrier.zeromq import Hub
 from flow.control import Line, Speaking, Words
@@ -57,6 +57,8 @@ def main(words: Words, control: socket.socket) -> None:
     if torch is not None:
         # On few cores more threads than nodes only wait for each other: 2 ms became 150 ms where it was measured.
         torch.set_num_threads(1)
+    if words["deterministic"]:
+        deterministic.prepare_torch()
     keep_freed_memory()
     gc.freeze()  # what the fork server made is shared memory until someone writes to it
     trio.run(Worker(words, control, beside=serve_worker).run)
@@ -156,6 +158,7 @@ class Worker:
             for node in mine.nodes
         }
         assembly = self.make_assembly(hub, types, settings, pages)
+        assembly.aligned = self.words["deterministic"]
         assembly.build()
         self.assembly = assembly
         for node in mine.nodes:

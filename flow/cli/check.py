@@ -9,6 +9,7 @@ from typing import Any
 from flow.errors import GraphError
 from flow.graph import Graph, check_memory, load_graph, memory_bound, place
 from flow.graph.bound import readable
+from flow.graph.cuts import not_as_before
 
 EXAMPLE = """example:
   flow check graphs/*.toml
@@ -67,6 +68,7 @@ def _facts(graph: Graph) -> dict[str, Any]:
         "workers": list(place(graph)),
         "open_ports": list(graph.ports),
         "memory_bound_bytes": memory_bound(graph),
+        "resumed_otherwise": not_as_before(graph),
     }
 
 
@@ -84,6 +86,8 @@ def _print(row: dict[str, Any]) -> None:
         f"{_count(len(row['workers']), 'worker')} ({', '.join(row['workers'])}), "
         f"edges hold at most {readable(row['memory_bound_bytes'])}{left}"
     )
+    for node, why in row["resumed_otherwise"].items():
+        print(f"  {node} goes on otherwise if a run is resumed: {why}")
 
 
 def _count(number: int, thing: str) -> str:
