@@ -15,6 +15,7 @@ from flow import saved as saved_state
 from flow.assembly import Assembly
 from flow.computing import WorkThreads, current_threads
 from flow.context import Context, Level, Live
+from flow.deterministic import Generators
 from flow.errors import CheckpointError, DiskFullError, ForgottenAwaitError, MissingError, SettingError
 from flow.forgotten import no_forgotten_await
 from flow.inspect.live import read_live
@@ -75,7 +76,8 @@ class Host:
 
     state: its kept state when it ended, for a checkpoint made after. cause: the error it died of, in a line.
     failed_for_good: starting it again would fail the same way. make_threads: where its blocking work is done. rewound:
-    its next start is that of a run that is resumed.
+    its next start is that of a run that is resumed. generators: what it draws from as if it had the process for itself,
+    in a deterministic run.
     """
 
     plan: NodePlan
@@ -89,6 +91,7 @@ class Host:
     ended: bool = False
     failed: bool = False
     rewound: bool = False
+    generators: Generators | None = None
     state: Packed | None = None
     cause: str = ""
     failed_for_good: bool = False

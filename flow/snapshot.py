@@ -31,15 +31,18 @@ if TYPE_CHECKING:
     from flow.host import Host
     from flow.worker import Worker
 
-UNDER_WAY = "under_way"
+BESIDE = "beside"
 
 
 @dataclass(frozen=True)
 class Part:
-    """A node's part of a checkpoint: its state, and what was under way to it. None where there is none."""
+    """A node's part of a checkpoint. None where there is nothing.
+
+    state: what it keeps. beside: what the runtime keeps for it: messages under way to it, and what it draws from.
+    """
 
     state: Packed | None
-    under_way: Packed | None = None
+    beside: Packed | None = None
 
 
 class Snapshot:
@@ -50,6 +53,7 @@ class Snapshot:
         self._streams: dict[str, StreamMailbox] = host.assembly.streams_into(host.plan)
         self._stage = "before"  # then "cut", "done"
         self._state: Packed | None = None
+        self._generators: dict[str, Any] | None = None
         self._error: CheckpointError | None = None
         self._done = trio.Event()
 
@@ -76,7 +80,7 @@ class Snapshot:
                 mailbox.barriers.changed = _nothing
         if self._error is not None:
             raise self._error
-        return Part(self._state, self._logged())
+        return Part(self._state, self._beside())
 
     def look(self) -> None:
         """Something changed: take the state, or be done, if it is time."""
@@ -130,6 +134,7 @@ class Snapshot:
         """In one step of the loop: the state, the streams into the node, and the barriers on those out of it."""
         try:
             self._state = self._host.pack()
+            self._generators = self._host.generators.state_dict() if self._host.generators is not None else None
         except CheckpointError as error:
             self.fail(error)
             return
@@ -140,10 +145,10 @@ class Snapshot:
             link.barrier(self._number)
         self._stage = "cut"
 
-    def _logged(self) -> Packed | None:
+    def _beside(self) -> Packed | None:
         logs = {port: mailbox.barriers.finish() for port, mailbox in self._streams.items()}
         found = {port: [_plain(each) for each in log] for port, log in logs.items() if log}
-        return saved.pack(found) if found else None
+        return saved.pack({"under_way": found, "generators": self._generators}) if found or self._generators else None
 
 
 def _nothing() -> None:
@@ -156,14 +161,16 @@ def _plain(logged: Logged) -> dict[str, Any]:
 
 
 def put_back(host: Host, directory: Path) -> None:
-    """Give a node's streams what was under way to it as the checkpoint was made.
+    """Give a node what was under way to it as the checkpoint was made, and what it drew from.
 
     Raises:
       CheckpointError: it cannot be read, or is not what the streams carry.
     """
-    logs = saved.read(directory, _file(host.plan.key)) or {}
+    beside = saved.read(directory, _file(host.plan.key)) or {"under_way": {}, "generators": None}
+    if host.generators is not None:
+        host.generators.load_state_dict(beside["generators"])
     streams = host.assembly.streams_into(host.plan)
-    for port, log in logs.items():
+    for port, log in beside["under_way"].items():
         try:
             made: type[Message] = host.type.ports[port].messages[0]
             streams[port].restore([(each["link"], made(**each["fields"])) for each in log])
@@ -174,7 +181,7 @@ def put_back(host: Host, directory: Path) -> None:
 
 
 def _file(key: str) -> str:
-    return f"{key}.{UNDER_WAY}"
+    return f"{key}.{BESIDE}"
 
 
 async def answer(worker: Worker, words: Words) -> None:
@@ -201,7 +208,7 @@ async def answer(worker: Worker, words: Words) -> None:
             why = snapshot.waits_for() if words["barriers"] else "it was not at rest"
             problems.append(f"{key}: {why} for {words['seconds']:g} s")
             return
-        for packed, name in ((part.state, key), (part.under_way, _file(key))):
+        for packed, name in ((part.state, key), (part.beside, _file(key))):
             if packed is not None:
                 try:
                     files.extend(await worker.write_state(packed, directory, name))

@@ -93,6 +93,7 @@ class Worker:
         self.plan = Plan.from_dict(self.words["plan"])
         self.directory = RunDirectory(Path(self.words["run_directory"]))
         self.log = self.make_log()
+        self.turn = trio.Lock()  # of the computations of a deterministic run
 
     # What touches the world outside this loop, apart: a simulated worker has other means, and all the rest alike.
 
@@ -111,7 +112,11 @@ class Worker:
         return Assembly(self.plan, self.name, hub, types, settings, pages)
 
     def make_host(self, node: NodePlan, node_type: NodeType[Any], assembly: Assembly, page: Page, place: Path) -> Host:
-        return Host(node, node_type, assembly, page, self.log, place)
+        host = Host(node, node_type, assembly, page, self.log, place)
+        if self.words["deterministic"]:
+            generators = host.generators = deterministic.Generators(node.seed)
+            host.make_threads = lambda key, occupancy: deterministic.InTurn(key, occupancy, self.turn, generators)
+        return host
 
     async def write_state(self, packed: Packed, directory: Path, key: str) -> list[str]:
         """Write a node's state; returns the file names."""
