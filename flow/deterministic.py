@@ -119,7 +119,7 @@ def aligned(message: Message) -> Message:
 
 
 def _aligned(array: Any) -> Any:
-    if type(array) is not np.ndarray or not array.ctypes.data % ALIGNMENT or array.dtype.hasobject:
+    if type(array) is not np.ndarray or not array.nbytes or not array.ctypes.data % ALIGNMENT:
         return array
     room = np.empty(array.nbytes + ALIGNMENT, np.uint8)
     begin = -room.ctypes.data % ALIGNMENT

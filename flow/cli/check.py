@@ -22,7 +22,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser = subparsers.add_parser(
         "check",
         help="find every mistake in graph files, without running them",
-        description="Find every mistake in graph files, each with its place and a mend. Runs nothing.",
+        description="Find every mistake in graph files, each with its place and a mend. Says which nodes of a resumed "
+        "run go on otherwise than if it had never been stopped. Runs nothing.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -86,8 +87,11 @@ def _print(row: dict[str, Any]) -> None:
         f"{_count(len(row['workers']), 'worker')} ({', '.join(row['workers'])}), "
         f"edges hold at most {readable(row['memory_bound_bytes'])}{left}"
     )
+    reasons: dict[str, list[str]] = {}
     for node, why in row["resumed_otherwise"].items():
-        print(f"  {node} goes on otherwise if a run is resumed: {why}")
+        reasons.setdefault(why, []).append(node)
+    for why, nodes in reasons.items():
+        print(f"  if the run is resumed, {', '.join(nodes)} {'go' if nodes[1:] else 'goes'} on otherwise: {why}")
 
 
 def _count(number: int, thing: str) -> str:
