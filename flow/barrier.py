@@ -125,11 +125,13 @@ class Barriers:
         return self._release()
 
     def let_go(self, link: int) -> list[Entry | int]:
-        """The sender of a link was started again, and with it its stream."""
+        """A sender speaks for the first time, or was started again, and with it its stream.
+
+        What is to be logged is logged on: its barrier is still to come, or else the attempt is given up.
+        """
         mine = [item for item in self.held if _link_of(item) == link]
         self.held = [item for item in self.held if _link_of(item) != link]
         self.behind.discard(link)
-        self.open.discard(link)
         return mine
 
     def let_all_go(self) -> list[Entry | int]:

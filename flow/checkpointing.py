@@ -50,7 +50,7 @@ class Checkpointing:
     def answered(self, worker: str, words: Words | None) -> None:
         """A worker has written its part, or is gone."""
         if words is None:
-            self._answers.setdefault(worker, None)
+            self._answers[worker] = None  # also if it had answered: others may wait for barriers that went with it
         elif words["attempt"] == self.attempt:
             self._answers[worker] = words
 

@@ -161,6 +161,17 @@ def test_a_sender_that_is_started_again_is_not_held_back_by_the_barrier_of_the_o
     assert len(sent.mailbox.waiting) == 2
 
 
+def test_what_a_sender_says_first_is_logged_if_the_state_was_taken_before():
+    """A feedback edge is silent until the node itself has spoken, in a resumed run for instance."""
+    sent = Sent(1, {0})
+    sent.mailbox.cut(1)
+    sent.mailbox.reopen(0)  # as a carrier does at the first message
+    sent.put(0)
+    sent.mailbox.barrier(0, 1)
+    assert not sent.mailbox.barriers.open
+    assert [message.number for _, message in sent.mailbox.barriers.finish()] == [0]
+
+
 def test_a_node_that_ended_holds_nobody_back():
     sent = Sent(1, set())
     sent.mailbox.barrier(0, 1)

@@ -102,9 +102,9 @@ def run_with_kills(case: Case, seed: int, dies_at: Sequence[int], faults: Sequen
             doubtful += simulation.said_by
             if result.outcome != KILLED:
                 break
-        last = checkpoints.newest(directory.checkpoints)[0]
-        keys = simulation.supervisor.incarnations
-        states = {key: saved.read(last.directory, key) if last is not None else None for key in keys}
+        hosts = {key: host for worker in simulation.workers.values() for key, host in worker.hosts.items()}
+        ended = {key: host.state for key, host in hosts.items()}
+    states = {key: saved.unpack(each.tensors, each.rest) if each is not None else None for key, each in ended.items()}
     return Resumed(states, tuple(violations), tuple(begun), tuple(events), result.outcome, tuple(doubtful))
 
 
