@@ -26,6 +26,10 @@ Logged = tuple[int, Message]
 """A message that was under way on a link as the checkpoint was made."""
 
 
+# Attempts follow one another, so a barrier of a much later one is none: no stranger can hold up a stream by it.
+AHEAD_MAX = 16
+
+
 def _nothing() -> None:
     return
 
@@ -53,7 +57,7 @@ class Barriers:
 
     def came(self, link: int, number: int) -> list[Entry | int]:
         """A barrier came on a link. Returns what waited for another attempt, which was given up."""
-        if number <= self.over or link not in self.links:
+        if not self.over < number <= self.over + AHEAD_MAX or link not in self.links:
             return []
         given_up = self.begin(number) if number > self.number else []
         if self.was_cut:

@@ -172,6 +172,15 @@ def test_what_a_sender_says_first_is_logged_if_the_state_was_taken_before():
     assert [message.number for _, message in sent.mailbox.barriers.finish()] == [0]
 
 
+def test_a_barrier_of_no_attempt_that_could_be_under_way_holds_nothing_back():
+    sent = Sent(1, set())
+    for number in (0, 1 << 40):
+        sent.mailbox.barrier(0, number)
+    sent.mailbox.barrier(1, 1)  # of a link that does not lead here
+    sent.put(0)
+    assert len(sent.mailbox.waiting) == 1
+
+
 def test_a_node_that_ended_holds_nobody_back():
     sent = Sent(1, set())
     sent.mailbox.barrier(0, 1)
