@@ -110,6 +110,17 @@ def test_a_reader_sees_what_is_written_while_it_reads(folder, sent):
             assert_all_same(list(reader.messages(Everything, number)), [message])
 
 
+@given(sent=all_of, keep=st.integers(0, 8), more=all_of)
+def test_a_writer_cuts_back_to_what_it_is_told_to_keep(folder, sent, keep, more):
+    path = fresh(folder)
+    written(path, sent)
+    with RecordingWriter(path, Everything, keep=keep) as writer:
+        assert writer.count == min(keep, len(sent))
+        for message in more:
+            writer.write(message)
+    assert_all_same(read(path), [*sent[:keep], *more])
+
+
 @pytest.mark.real_time
 def test_a_killed_writer_loses_nothing_that_it_wrote(tmp_path):
     path = tmp_path / "killed.flow"

@@ -51,6 +51,15 @@ async def test_accuracy_is_the_share_of_pictures_whose_class_has_the_largest_log
     assert said.metrics.gauges["test_accuracy"] == pytest.approx(right / 21)
 
 
+async def test_an_evaluator_that_goes_on_has_kept_its_tests_and_judges_no_weights_twice():
+    weights = (await drive(learner, batches=batches(3), **SETTINGS)).weights[-1].message
+    begun = await drive(evaluator, tests=batches(3, rows=7, seed=1), weights=[weights], **SETTINGS)
+    rest = await drive(evaluator, tests=[], weights=[weights], saved=begun.saved, **SETTINGS)
+    assert "evaluations" not in rest.metrics.series, "the same version again"
+    rest = await drive(evaluator, tests=[], weights=[weights, weights], saved=begun.saved, **SETTINGS)
+    assert rest.metrics.series["evaluations"] == begun.metrics.series["evaluations"]
+
+
 @settings(max_examples=10)
 @given(cut=st.integers(1, 5))
 async def test_a_learner_that_goes_on_from_its_state_learns_what_it_would_have_learned(cut):
