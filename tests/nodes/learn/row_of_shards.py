@@ -101,7 +101,8 @@ def batches(count: int, rows: int, seed: int = 0) -> list[Labelled]:
 
 @dataclass
 class Row:
-    """The shards of one module in a row. told: weights that each published; losses: of parts, at the last."""
+    """The shards of one module in a row. told: weights that each published; losses: of parts, at the last; rewound:
+    whether they are those of a run that is resumed."""
 
     module: str
     split: list[int]
@@ -110,6 +111,7 @@ class Row:
     saved: dict[int, Saved] = field(default_factory=dict)
     incarnations: dict[int, int] = field(default_factory=dict)
     scopes: dict[int, trio.CancelScope] = field(default_factory=dict)
+    rewound: bool = False
 
     @asynccontextmanager
     async def running(self):
@@ -160,7 +162,7 @@ class Row:
         before = self.saved.get(place)
         kept = None if before is None else before.state()
         packed = pack(kept) if kept else None  # one killed before it kept anything begins afresh
-        self.saved[place] = Saved(None if packed is None else unpack(packed.tensors, packed.rest))
+        self.saved[place] = Saved(None if packed is None else unpack(packed.tensors, packed.rest), rewound=self.rewound)
         settings = {"module": self.module, "split": self.split, "device": "cpu", "publish_every": 1000, **self.settings}
         rate = Live(settings.pop("learning_rate", 1e-2))
         micro_batches = settings.pop("micro_batches", 1)

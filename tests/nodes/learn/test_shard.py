@@ -185,3 +185,15 @@ def test_parts_hold_all_rows_in_order_and_none_is_empty(rows, most):
     assert len(parts) == min(rows, most)
     assert all(len(part.label) for part in parts)
     np.testing.assert_array_equal(np.concatenate([batch.image[:0], *(part.image for part in parts)]), batch.image)
+
+
+async def test_shards_of_a_resumed_run_drop_what_was_under_way_of_a_step_that_is_sent_again():
+    row = Row(named(Mlp), [0, 2], {"micro_batches": 4, "optimiser": "sgd"}, rewound=True)
+    given_ = batches(3, 8)
+    with trio.fail_after(60):
+        async with row.running():
+            stale = [Gradients(np.zeros((2, 1), np.float32), 0, 0, 0, -1)] * 6  # wishes for steps of before the kill
+            row._back[0][1]._mailbox.restore([(0, each) for each in stale])
+            for batch in given_:
+                await row.feed.send(batch)
+    assert_close(row.weights(), trained(whole(Mlp), given_, "sgd", 1e-2))
