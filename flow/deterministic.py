@@ -103,6 +103,9 @@ class InTurn(WorkThreads):
         finally:
             self._count(-1)
 
+    def ahead(self, name: str, function: Callable[[], R]) -> None:
+        """No thread is in the next call before it is that call's turn."""
+
 
 def aligned(message: Message) -> Message:
     """The message with all arrays beginning at a multiple of 64 bytes."""

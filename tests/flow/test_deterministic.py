@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow import saved
+from flow.computing import Arriving, current_threads
 from flow.deterministic import ALIGNMENT, Generators, InTurn, aligned
 from flow.testing import messages
 from tests.flow.sample_messages import Block, Everything, same
@@ -80,3 +81,14 @@ def test_arrays_come_to_lie_at_a_multiple_of_64_bytes_and_stay_read_only(shift, 
     assert found.ctypes.data % ALIGNMENT == 0
     assert not found.flags.writeable
     np.testing.assert_array_equal(found, memory[shift:])
+
+
+async def test_no_thread_is_ahead_of_its_turn():
+    threads, drawn = InTurn("a", None, trio.Lock(), Generators(4)), []
+    current_threads.set(threads)
+    with Arriving(lambda: drawn.append(random.random()), thread="emulator", release=lambda: None) as arriving:
+        await trio.sleep(0.05)
+        assert drawn == []
+        await arriving.next()
+    assert drawn == [Generators(4).use(random.random)]
+    threads.stop()

@@ -75,6 +75,9 @@ class WorkInTheLoop(WorkThreads):
         finally:
             self._count(-1)
 
+    def ahead(self, name: str, function: Callable[[], R]) -> None:
+        """There are no threads here: each result is worked for when it is asked for."""
+
 
 class Driven:
     """A node's coroutine, that goes on later where it hangs. hang: seconds before its next step."""
