@@ -20,13 +20,16 @@ from flow import checkpoints
 from flow.checkpoints import Checkpoint
 from flow.disk_space import watch_disk
 from flow.errors import CheckpointError, MissingError
-from flow.graph.model import Graph, place
+from flow.graph.hosts import placement
+from flow.graph.model import HOME, Graph, place
 from flow.graph.write import write_graph
+from flow.hosts.home import HostOptions, open_home
 from flow.inspect.supervisor_control import serve_supervisor
 from flow.liveness import shown_after_s
 from flow.missing import MissingMetrics
 from flow.monitor import Monitor
-from flow.plan import Plan, make_plan
+from flow.plan import make_plan
+from flow.processes import modules
 from flow.progress import Progress
 from flow.run_directory import RunDirectory
 from flow.supervisor import Options, Outcome, Supervisor
@@ -39,16 +42,30 @@ INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 _SHOW_CURSOR = "\x1b[?25h"
 
 
-def launch(graph: Graph, directory: RunDirectory, *, seed: int, resumed: bool, options: Options | None = None) -> int:
+def launch(
+    graph: Graph,
+    directory: RunDirectory,
+    *,
+    seed: int,
+    resumed: bool,
+    options: Options | None = None,
+    hosts: HostOptions | None = None,
+) -> int:
     """Run a graph to its end, as `run_graph`. Returns the exit status."""
-    outcome = run_graph(graph, directory, seed=seed, resumed=resumed, options=options)
+    outcome = run_graph(graph, directory, seed=seed, resumed=resumed, options=options, hosts=hosts)
     return 1 if outcome.how == "failed" else 0
 
 
 def run_graph(
-    graph: Graph, directory: RunDirectory, *, seed: int, resumed: bool, options: Options | None = None
+    graph: Graph,
+    directory: RunDirectory,
+    *,
+    seed: int,
+    resumed: bool,
+    options: Options | None = None,
+    hosts: HostOptions | None = None,
 ) -> Outcome:
-    """Run a graph to its end, and show how it goes.
+    """Run a graph to its end, and show how it goes. hosts: how others are looked after, where the graph has some.
 
     Raises:
       RunError: another process has this run.
@@ -57,7 +74,10 @@ def run_graph(
     with directory.own():
         directory.remove_sockets()  # of a supervisor that was killed; workers refuse a path that exists
         checkpoint = _checkpoint(graph, directory) if resumed else None
-        plan = make_plan(dict(graph.nodes), graph.edges, place(graph), seed=seed)
+        where = placement(graph)
+        plan = make_plan(
+            dict(graph.nodes), graph.edges, place(graph), seed=seed, hosts=where.hosts, listen=where.listen
+        )
         options = options or Options()
         about = directory.begin(
             write_graph(graph),
@@ -81,8 +101,11 @@ def run_graph(
                     supervisor.log.warning("", text)
                 reporter.put(progress)
 
-            supervisor = Supervisor(plan, directory, monitor, graph.until, modules(plan), observe, options, checkpoint)
+            here = modules(worker for worker in plan.workers if worker.host in ("", HOME))
+            supervisor = Supervisor(plan, directory, monitor, graph.until, here, observe, options, checkpoint)
             supervisor.beside = _beside
+            if where.join:
+                print(open_home(supervisor, where.join, write_graph(graph), hosts or HostOptions()).invitation())
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)
             reporter.put(outcome.progress)
@@ -96,15 +119,6 @@ async def _beside(supervisor: Supervisor) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_supervisor, supervisor)
         nursery.start_soon(watch_disk, supervisor)
-
-
-def modules(plan: Plan) -> dict[tuple[str, ...], list[str]]:
-    """What each fork server imports: what its workers' nodes need, then the nodes."""
-    wanted: dict[tuple[str, ...], list[str]] = {}
-    for worker in plan.workers:
-        names = wanted.setdefault(worker.needs, ["flow.worker", *worker.needs])
-        names += [node.type.rpartition(":")[0] for node in worker.nodes]
-    return {needs: list(dict.fromkeys(names)) for needs, names in wanted.items()}
 
 
 def _checkpoint(graph: Graph, directory: RunDirectory) -> Checkpoint | None:

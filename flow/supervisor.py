@@ -27,6 +27,7 @@ from flow import checkpoints, ledger
 from flow.checkpoints import Checkpoint
 from flow.control import Words
 from flow.errors import RunError
+from flow.hosts import addresses
 from flow.inspect import again
 from flow.liveness import Hangs, Liveness, hanging_line
 from flow.logs import EventLog
@@ -155,7 +156,10 @@ class Supervisor:
             process = await self.servers.fork(plan, self.epochs[worker], words)
         except RunError as error:
             self.finish("failed", str(error))
+            self.ended.update(node.key for node in plan.nodes)
+            self.changed.unpark_all()
             return
+        process.host = plan.host
         self.processes[worker] = process
         self.log.info(worker, f"started, pid {process.pid}", epoch=process.epoch)
         while (said := await process.line.hear()) is not None:
@@ -214,7 +218,8 @@ class Supervisor:
     async def _heard(self, process: Process, words: Words) -> None:
         match words["say"]:
             case "ready":
-                await self._introduce(process, words["inbox"])
+                process.inbox, process.address = words["inbox"], words["address"]
+                await self._introduce(process)
                 for node in self._nodes(process.worker):
                     if node.key in self.ended:
                         await self._tell(process, do="over", node=node.key)
@@ -235,14 +240,13 @@ class Supervisor:
                 self.replies.get(words["number"], {})[process.worker] = words
                 self.changed.unpark_all()
 
-    async def _introduce(self, process: Process, inbox: str) -> None:
+    async def _introduce(self, process: Process) -> None:
         """Tell every worker where this one listens, and this one where the others do."""
-        process.inbox = inbox
         for other in list(self.processes.values()):
             if other is process or not other.inbox:
                 continue
-            await self._tell(other, do="peer", worker=process.worker, inbox=inbox, epoch=process.epoch)
-            await self._tell(process, do="peer", worker=other.worker, inbox=other.inbox, epoch=other.epoch)
+            await self._tell(other, **addresses.introduction(process, other))
+            await self._tell(process, **addresses.introduction(other, process))
 
     async def _start_node(self, process: Process, key: str) -> None:
         self.incarnations[key] += 1

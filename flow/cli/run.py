@@ -48,6 +48,20 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="start a worker again whose loop a call has held for so long; after a third of it that is shown with file "
         "and line, and so is a computation in a thread, which is never ended [%(default)g]",
     )
+    parser.add_argument(
+        "--await-hosts",
+        type=float,
+        default=300.0,
+        metavar="S",
+        help="where the graph has [hosts]: how long to wait for one to join, also again [%(default)g]",
+    )
+    parser.add_argument(
+        "--lost-after",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="where the graph has [hosts]: how long one may be silent before it and its workers are gone [%(default)g]",
+    )
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -61,22 +75,28 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.parser.error(f"--checkpoint-every {arguments.checkpoint_every:g}: expected more than 0 seconds")
     if arguments.stall < 1:
         arguments.parser.error(f"--stall {arguments.stall:g}: expected at least 1 second")
+    if arguments.await_hosts <= 0:
+        arguments.parser.error(f"--await-hosts {arguments.await_hosts:g}: expected more than 0 seconds")
+    if arguments.lost_after < 2:
+        arguments.parser.error(f"--lost-after {arguments.lost_after:g}: expected at least 2 seconds")
     # Late, so that `flow --help` and wrong use answer at once.
     from flow.graph.bound import check_memory
     from flow.graph.check import require_closed
     from flow.graph.load import load_graph
+    from flow.hosts.home import HostOptions
     from flow.launch import launch
     from flow.run_directory import RunDirectory, find_run
     from flow.supervisor import Options
 
     options = Options(checkpoint_s=arguments.checkpoint_every, stall_s=arguments.stall)
+    hosts = HostOptions(lost_s=arguments.lost_after, await_s=arguments.await_hosts)
     if arguments.resume is not None:
         directory = find_run(arguments.resume or None, to_change=True)
         graph = load_graph(directory.graph_file)
-        return launch(graph, directory, seed=directory.about()["seed"], resumed=True, options=options)
+        return launch(graph, directory, seed=directory.about()["seed"], resumed=True, options=options, hosts=hosts)
     graph = load_graph(arguments.graph, profile=arguments.profile, sets=arguments.sets)
     require_closed(graph)
     check_memory(graph)
     directory = RunDirectory.create(arguments.runs, arguments.graph.stem)
     seed = arguments.seed if arguments.seed is not None else secrets.randbelow(1 << 31)
-    return launch(graph, directory, seed=seed, resumed=False, options=options)
+    return launch(graph, directory, seed=seed, resumed=False, options=options, hosts=hosts)
