@@ -66,7 +66,7 @@ class Agent:
         self._sockets: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         dealer = limited(self._sockets.socket(zmq.DEALER))
         dealer.setsockopt(zmq.ROUTING_ID, b"h" + secrets.token_bytes(15))
-        dealer.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued out of our sight
+        # Not IMMEDIATE: with it what came just before the connection was closed, such as a goodbye, is not read any more.
         be_client(dealer, secret.own, secret.server)
         try:
             dealer.connect(f"tcp://{address}")
