@@ -89,6 +89,7 @@ class Supervisor:
         self.epochs = {worker.name: -1 for worker in self.plan.workers}
         self.incarnations = {node.key: -1 for worker in self.plan.workers for node in worker.nodes}
         self.ended: set[str] = set()
+        self.absent: set[str] = set()  # workers that could not be started
         self.restarts = Restarts(self.options.restarts, self.options.restart_period_s)
         self.servers = self.makes_processes or ForkServers(self.modules, self.restarts, self.log)
         self.checkpoint = self.resume_from
@@ -156,6 +157,7 @@ class Supervisor:
             process = await self.servers.fork(plan, self.epochs[worker], words)
         except RunError as error:
             self.finish("failed", str(error))
+            self.absent.add(worker)
             self.ended.update(node.key for node in plan.nodes)
             self.changed.unpark_all()
             return
@@ -397,7 +399,9 @@ class Supervisor:
                 await self._tell(process, do="drain")
         with trio.move_on_after(self.options.drain_s) as scope:
             while len(self.ended) < len(self.incarnations):
+                if self.absent:  # what its nodes would have ended, nobody ends
+                    scope.deadline = min(scope.deadline, trio.current_time() + self.options.stop_s)
                 await self.changed.park()
         if scope.cancelled_caught:
             left = sorted(self.incarnations.keys() - self.ended)
-            self.log.warning("", f"not drained within {self.options.drain_s:g} s, stopped: {', '.join(left)}")
+            self.log.warning("", f"not drained in time, stopped: {', '.join(left)}")

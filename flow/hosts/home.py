@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 BEAT_S = 0.25
 SECRET = "join.secret"
 _END_MS = 1000
+_GONE_MAX = 100
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Home:
         self._hosts = {worker.host for worker in self._plan.workers} - {HOME}
         self._members: dict[bytes, Member] = {}
         self._joined: dict[str, Member] = {}
+        self._gone: dict[bytes, str] = {}  # who was sent away or lost, and why
         self._changed = trio.lowlevel.ParkingLot()
         self._inflow = Inflow(self._plan, self._directory, self._log)
         self._modules = fit.node_modules(self._plan)
@@ -195,8 +197,8 @@ class Home:
         member = self._members.get(identity)
         if member is None:
             channel = Channel(lambda said: self._line.send([identity, *said]))
-            if not buffers or not begins(buffers[0]):
-                channel.bye("this run knows of you no longer: you were silent for too long; join again", wrong=True)
+            if identity in self._gone or not buffers or not begins(buffers[0]):
+                channel.bye(self._gone.get(identity, "this run does not know this host; join again"), wrong=True)
                 return
             member = self._members[identity] = Member(identity, channel, trio.current_time())
         member.heard_at = trio.current_time()
@@ -267,10 +269,13 @@ class Home:
 
     def _refuse(self, member: Member, text: str) -> None:
         self._log.warning("", f"a host that wanted to join was sent away: {text}")
-        member.channel.bye(text, wrong=True)
-        self._forget(member)
+        self._part(member, text)
 
-    def _forget(self, member: Member) -> None:
+    def _part(self, member: Member, why: str) -> None:
+        member.channel.bye(why, wrong=True)
+        self._gone[member.identity] = why  # what it says before it has heard is answered with the same
+        if len(self._gone) > _GONE_MAX:
+            del self._gone[next(iter(self._gone))]
         self._members.pop(member.identity, None)
         if self._joined.get(member.host) is member:
             del self._joined[member.host]
@@ -278,8 +283,7 @@ class Home:
 
     def _lose(self, member: Member, why: str) -> None:
         """It is gone, and all its workers with it."""
-        member.channel.bye(f"home gave this host up: {why}", wrong=True)
-        self._forget(member)
+        self._part(member, f"home gave this host up: {why}")
         if not member.ready:
             return
         workers = ", ".join(worker for worker, _ in member.processes) or "none"
