@@ -23,12 +23,13 @@ from pathlib import Path
 
 import trio
 
-from flow import checkpoints, ledger
+from flow import checkpoints
 from flow.checkpoints import Checkpoint
 from flow.control import Words
 from flow.errors import RunError
 from flow.hosts import addresses
 from flow.inspect import again
+from flow.ledger import Ledger
 from flow.liveness import Hangs, Liveness, hanging_line
 from flow.logs import EventLog
 from flow.monitor import TIME_LIMITS, Monitor
@@ -101,6 +102,7 @@ class Supervisor:
         self.replies: dict[int, dict[str, Words | None]] = {}
         self.progress = self.monitor.poll()
         self.liveness = Liveness(self.directory.state)
+        self.ledger = Ledger(self.directory.state, late=any(worker.host for worker in self.plan.workers))
         self.checkpointing = trio.Lock()
         self.hangs = Hangs(self.options.stall_s)
         self._causes: dict[str, deque[tuple[float, str]]] = defaultdict(deque)
@@ -158,9 +160,7 @@ class Supervisor:
         except RunError as error:
             self.finish("failed", str(error))
             self.absent.add(worker)
-            self.ended.update(node.key for node in plan.nodes)
-            self.changed.unpark_all()
-            return
+            return self._worker_left(worker)
         process.host = plan.host
         self.processes[worker] = process
         self.log.info(worker, f"started, pid {process.pid}", epoch=process.epoch)
@@ -182,7 +182,7 @@ class Supervisor:
     def _worker_left(self, worker: str) -> None:
         """A worker that died is not started again; while the run ends it is said."""
         unfinished = [node.key for node in self._nodes(worker) if node.key not in self.ended]
-        if unfinished and not self.stopping:
+        if unfinished and not self.stopping and worker not in self.absent:
             self.log.warning(worker, f"died while the run ended, with {', '.join(unfinished)} unfinished")
         self.ended.update(unfinished)
         self.changed.unpark_all()
@@ -221,7 +221,8 @@ class Supervisor:
         match words["say"]:
             case "ready":
                 process.inbox, process.address = words["inbox"], words["address"]
-                await self._introduce(process)
+                for to, told in addresses.introductions(process, list(self.processes.values())):
+                    await self._tell(to, **told)
                 for node in self._nodes(process.worker):
                     if node.key in self.ended:
                         await self._tell(process, do="over", node=node.key)
@@ -241,14 +242,6 @@ class Supervisor:
             case "checkpointed":
                 self.replies.get(words["number"], {})[process.worker] = words
                 self.changed.unpark_all()
-
-    async def _introduce(self, process: Process) -> None:
-        """Tell every worker where this one listens, and this one where the others do."""
-        for other in list(self.processes.values()):
-            if other is process or not other.inbox:
-                continue
-            await self._tell(other, **addresses.introduction(process, other))
-            await self._tell(process, **addresses.introduction(other, process))
 
     async def _start_node(self, process: Process, key: str) -> None:
         self.incarnations[key] += 1
@@ -291,7 +284,7 @@ class Supervisor:
             self._kill_hung()
             if trio.current_time() >= next_ledger:
                 next_ledger += LEDGER_S
-                for problem in ledger.problems(ledger.edge_counts(self.directory.state)):
+                for problem in self.ledger.problems():
                     self.log.error("", problem)
             await trio.sleep(POLL_S)
 
@@ -399,7 +392,7 @@ class Supervisor:
                 await self._tell(process, do="drain")
         with trio.move_on_after(self.options.drain_s) as scope:
             while len(self.ended) < len(self.incarnations):
-                if self.absent:  # what its nodes would have ended, nobody ends
+                if self.absent:  # what waits for its nodes waits in vain
                     scope.deadline = min(scope.deadline, trio.current_time() + self.options.stop_s)
                 await self.changed.park()
         if scope.cancelled_caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,8 +58,15 @@ def numeric(endpoint: str) -> str:
         ) from error
 
 
-def introduction(process: Process, to: Process) -> Words:
-    """What a worker is told of another one."""
+def introductions(process: Process, others: Iterable[Process]) -> Iterator[tuple[Process, Words]]:
+    """What a worker and those that listen already are told of each other: whom, and what."""
+    for other in others:
+        if other is not process and other.inbox:
+            yield other, _introduction(process, other)
+            yield process, _introduction(other, process)
+
+
+def _introduction(process: Process, to: Process) -> Words:
     where: Words = {"inbox": process.inbox}
     if process.host != to.host and process.address is not None:
         where = dict(zip(("inbox", "key"), process.address, strict=True))

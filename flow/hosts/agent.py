@@ -66,7 +66,7 @@ class Agent:
         self._sockets: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         dealer = limited(self._sockets.socket(zmq.DEALER))
         dealer.setsockopt(zmq.ROUTING_ID, b"h" + secrets.token_bytes(15))
-        # Not IMMEDIATE: with it what came just before the connection was closed, such as a goodbye, is not read any more.
+        # Not IMMEDIATE: with it what came just before the connection was closed, a goodbye for instance, is not read.
         be_client(dealer, secret.own, secret.server)
         try:
             dealer.connect(f"tcp://{address}")
@@ -79,6 +79,7 @@ class Agent:
         self._place: Place | None = None
         self._servers: ForkServers | None = None
         self._processes: dict[tuple[str, int], Process] = {}
+        self._written: dict[str, Path] = {}  # where each worker wrote for the last checkpoint
         self._ended = trio.Event()
         self._text, self._status = "", 1
 
@@ -242,7 +243,7 @@ class Agent:
             await self._channel.say(say="forked", worker=name, epoch=epoch, pid=process.pid)
             while (said := await process.line.hear()) is not None:
                 if said["say"] == "checkpointed":
-                    await self._ship_state(self._place, said)
+                    await self._ship_state(self._written[name], said["files"])
                 await self._channel.say(say="heard", worker=name, epoch=epoch, words=said)
             with trio.move_on_after(1):
                 await process.over.wait()
@@ -262,8 +263,8 @@ class Agent:
             told["restore"] = str(folder / Path(told["restore"]).name)
         if told["do"] == "checkpoint":
             place = folder / Path(told["directory"]).name
-            shutil.rmtree(place, ignore_errors=True)
-            place.mkdir(parents=True)
+            place.mkdir(parents=True, exist_ok=True)  # of all workers here
+            self._written[words["worker"]] = place
             told["directory"] = str(place)
         self._nursery.start_soon(self._say, process, told)
 
@@ -273,13 +274,14 @@ class Agent:
         ):  # whoever hears it deals with that
             await process.line.say(**words)
 
-    async def _ship_state(self, place: Place, said: Words) -> None:
+    async def _ship_state(self, folder: Path, files: list[str]) -> None:
         """Send home what a worker has written for a checkpoint."""
-        folder = place.directory.checkpoints / f"{said['number']:06d}.part"
-        for name in said["files"]:
+        for name in files:
             for first, text in pieces(folder / name):
                 await self._channel.say(say="state", checkpoint=folder.name, name=name, first=first, text=text)
-            (folder / name).unlink(missing_ok=True)
+            os.unlink(folder / name)
+        with contextlib.suppress(OSError):  # another worker writes into it still
+            os.rmdir(folder)
 
     def _take_state(self, words: Words) -> None:
         """Write what a node of this host is to begin with."""

@@ -20,7 +20,7 @@ from flow.logs import EventLog
 from flow.plan import Plan
 from flow.run_directory import RunDirectory
 
-_UNFINISHED = re.compile(r"\d{6,}\.part")
+_UNFINISHED = re.compile(r"\d{6,}(\.\d+)?\.part")
 
 
 class Inflow:
@@ -76,7 +76,7 @@ class Inflow:
 
     def _take_state(self, host: str, words: Words) -> None:
         checkpoint, name = words["checkpoint"], words["name"]
-        own = isinstance(name, str) and name.rpartition(".")[0] in self._keys(host)
+        own = isinstance(name, str) and any(name.startswith(f"{key}.") for key in self._keys(host))
         if not own or "/" in name or not _UNFINISHED.fullmatch(checkpoint):
             raise ValueError(f"{checkpoint!r:.100}/{name!r:.100} is no state of host {host}")
         folder = self._directory.checkpoints / checkpoint
@@ -105,7 +105,8 @@ class Inflow:
             older = [path for path in newest.parent.glob("[0-9]*[0-9]") if path.name < newest.name]
             places += sorted(older, reverse=True)
         for place in places:
-            for name in (checkpoints.MANIFEST, *checkpoints.state_files(node)):
+            own = sorted(path.name for path in place.glob(f"{node}.*"))
+            for name in (checkpoints.MANIFEST, *own):
                 for first, text in pieces(place / name):
                     yield {"do": "state", "checkpoint": place.name, "name": name, "first": first, "text": text}
 
