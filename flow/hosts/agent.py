@@ -33,6 +33,8 @@ from flow.hosts.inflow import pieces
 from flow.hosts.line import SocketLine, limited
 from flow.hosts.mirror import LogSource, PageSource
 from flow.hosts.secret import JoinSecret
+from flow.hosts.tunnel import Tunnel
+from flow.inspect.protocol import socket_file
 from flow.logs import EventLog
 from flow.plan import Plan
 from flow.processes import ForkServers, Process, modules
@@ -77,6 +79,7 @@ class Agent:
         self._channel = Channel(self._line.send)
         self._lost_s = wait_s
         self._place: Place | None = None
+        self._tunnel = Tunnel(self._say_of_stream)
         self._servers: ForkServers | None = None
         self._processes: dict[tuple[str, int], Process] = {}
         self._written: dict[str, Path] = {}  # where each worker wrote for the last checkpoint
@@ -186,6 +189,11 @@ class Agent:
                     process.kill(words["signal"])
             case "state":
                 self._take_state(words)
+            case "reach":
+                self._tunnel.expect(words["number"])
+                self._nursery.start_soon(self._reach, words["number"], words["worker"])
+            case "bytes" | "closed" as what:
+                self._tunnel.take(what, words["number"], words["data"])
 
     async def _begin(self, words: Words) -> None:
         """Become a part of the run, or say why not."""
@@ -273,6 +281,21 @@ class Agent:
             trio.BrokenResourceError, trio.ClosedResourceError
         ):  # whoever hears it deals with that
             await process.line.say(**words)
+
+    async def _say_of_stream(self, what: str, number: int, data: bytes) -> None:
+        await self._channel.say(say=what, number=number, data=data)
+
+    async def _reach(self, number: int, worker: str) -> None:
+        """Join a connection of an inspector at home to a worker here."""
+        assert self._place is not None
+        try:
+            end = await trio.open_unix_socket(socket_file(self._place.directory, worker))
+        except OSError:  # it is starting, or gone
+            self._tunnel.forget(number)
+            with contextlib.suppress(trio.BrokenResourceError):
+                await self._say_of_stream("closed", number, b"")
+            return
+        await self._tunnel.carry(number, end)
 
     async def _ship_state(self, folder: Path, files: list[str]) -> None:
         """Send home what a worker has written for a checkpoint."""

@@ -9,6 +9,7 @@ for again. What home hears nothing of for `lost_s` is gone, with all its workers
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ from flow.hosts.inflow import Inflow
 from flow.hosts.line import SocketLine, limited
 from flow.hosts.remote import RemoteLine, RemoteProcess
 from flow.hosts.secret import JoinSecret
+from flow.hosts.tunnel import Tunnel
+from flow.inspect.protocol import socket_file
+from flow.inspect.server import CLIENTS_MAX, is_own_user, listening
 from flow.plan import WorkerPlan
 
 if TYPE_CHECKING:
@@ -58,6 +62,13 @@ class Member:
     ready: bool = False
     processes: dict[tuple[str, int], RemoteProcess] = field(default_factory=dict)
     refusals: dict[tuple[str, int], str] = field(default_factory=dict)
+    tunnel: Tunnel = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tunnel = Tunnel(self._say_of_stream)
+
+    async def _say_of_stream(self, what: str, number: int, data: bytes) -> None:
+        await self.channel.say(do=what, number=number, data=data)
 
 
 class Home:
@@ -82,6 +93,7 @@ class Home:
         self._joined: dict[str, Member] = {}
         self._gone: dict[bytes, str] = {}  # who was sent away or lost, and why
         self._changed = trio.lowlevel.ParkingLot()
+        self._numbers = itertools.count()
         self._inflow = Inflow(self._plan, self._directory, self._log)
         self._modules = fit.node_modules(self._plan)
         self._sockets: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -124,6 +136,7 @@ class Home:
 
     def start(self, nursery: trio.Nursery) -> None:
         """Get ready; what runs meanwhile runs in the nursery."""
+        self._nursery = nursery
         self._local.start(nursery)
         nursery.start_soon(self._line.run)
         nursery.start_soon(self._beat)
@@ -236,6 +249,8 @@ class Home:
                 if process is not None:
                     process.status = words["status"]
                     self._over(process)
+            case "bytes" | "closed" as what:
+                member.tunnel.take(what, words["number"], words["data"])
             case _:
                 self._inflow.take(member.host, words)
 
@@ -297,6 +312,7 @@ class Home:
 
     def _over(self, process: RemoteProcess) -> None:
         self._inflow.gone(process.worker)
+        process.reached.cancel()
         process.over.set()
         process.line.close()
 
@@ -312,7 +328,30 @@ class Home:
 
         process = RemoteProcess(*key, pid, RemoteLine(tell), send_signal=send_signal)
         member.processes[key] = process
+        self._nursery.start_soon(self._serve_inspectors, member, process)
         self._changed.unpark_all()
+
+    async def _serve_inspectors(self, member: Member, process: RemoteProcess) -> None:
+        """Take inspectors' connections to a worker as if it were here."""
+        with process.reached, listening(socket_file(self._directory, process.worker)) as listener:
+            async with trio.open_nursery() as nursery:
+                while True:
+                    connection, _ = await listener.accept()
+                    if len(nursery.child_tasks) >= CLIENTS_MAX or not is_own_user(connection):
+                        connection.close()
+                        continue
+                    number = next(self._numbers)
+                    nursery.start_soon(self._join_inspector, member, process, number, trio.SocketStream(connection))
+
+    async def _join_inspector(
+        self, member: Member, process: RemoteProcess, number: int, end: trio.SocketStream
+    ) -> None:
+        try:
+            await member.channel.say(do="reach", number=number, worker=process.worker)
+        except trio.BrokenResourceError:
+            end.socket.close()
+        else:
+            await member.tunnel.carry(number, end)
 
 
 def open_home(supervisor: Supervisor, endpoint: str, graph: str, options: HostOptions) -> Home:

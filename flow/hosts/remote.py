@@ -50,10 +50,14 @@ class RemoteLine:
 
 @dataclass
 class RemoteProcess(Process):
-    """One incarnation of a worker on another host. send_signal: through its host; gone: how it went with its host."""
+    """One incarnation of a worker on another host.
+
+    send_signal: through its host. gone: how it went with its host. reached: ends what listens for inspectors of it.
+    """
 
     send_signal: Callable[[int], None] = field(default=lambda number: None)
     gone: str = ""
+    reached: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     def how_it_ended(self) -> str:
         return self.gone or super().how_it_ended()

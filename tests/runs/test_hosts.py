@@ -16,7 +16,7 @@ from flow.hosts.channel import HEAD
 from flow.hosts.secret import JoinSecret, read_secret
 from flow.ledger import EdgeCount
 from tests.runs.joining import address, free_ports, ip, join, two_hosts, two_networks
-from tests.runs.running import Home
+from tests.runs.running import Home, graph_text
 
 pytestmark = pytest.mark.real_time
 COUNT = 300
@@ -190,6 +190,37 @@ def test_who_gets_no_answer_is_told_why_that_may_be(home: Home, tmp_path, what):
     assert why in rig.output
     running.process.send_signal(signal.SIGINT)
     assert running.wait() == 0
+
+
+def test_a_node_of_another_host_is_looked_at_and_changed_as_one_of_this_is(home: Home):
+    nodes = {
+        "source": {"run": "source", "pause_ms": 2},
+        "step0": {"run": "scaler", "factor": 2},
+        "sink": {"run": "sink"},
+    }
+    text = graph_text(nodes, {}, {"making": ["source"], "far": ["step0"]}).replace(
+        '"tests.runs.nodes_for_runs:scaler"', '"tests.runs.live_nodes:scaler"'
+    )
+    edges = '"source.numbers" = "step0.numbers"\n"step0.scaled" = "sink.numbers"\n'
+    text = text.replace("[edges]\n", f"[edges]\n{edges}")
+    text += '[hosts]\nhome = { listen = "127.0.0.1" }\nrig = { listen = "127.0.0.1", workers = ["far"] }\n'
+    running = home.start(text)
+    rig = join(running)
+    running.until(lambda: (running.run.state / "step0-0.page").exists(), "counters of the other host")
+    run = running.run.name
+    tapped = home.flow("tap", run, "step0.scaled", "-n", "3")
+    assert tapped.returncode == 0, tapped.stderr
+    assert tapped.stdout.count("values") == 3, tapped.stdout
+    assert home.flow("set", run, "step0.factor", "7").returncode == 0
+    running.until(lambda: any(number % 7 == 0 and number % 2 for number in running.received()), "the new factor")
+    assert home.flow("pause", run, "step0").returncode == 0
+    running.until(lambda: '"state": "paused"' in home.flow("top", run, "--once", "--json").stdout, "it to say so here")
+    assert "scaler" in home.flow("stack", run, "step0").stdout
+    assert home.flow("resume", run, "step0").returncode == 0
+    assert "factor" in running.log("touched")  # written down at home, too
+    running.process.send_signal(signal.SIGINT)
+    assert (running.wait(), rig.wait()) == (0, 0)
+    running.assert_nothing_left()
 
 
 HTTP = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello"
