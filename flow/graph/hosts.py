@@ -20,6 +20,7 @@ from flow.graph.compose import Reading
 from flow.graph.model import HOME, MAIN_WORKER, MODEL_WORKER, Edge, Graph, GraphHost, place
 from flow.graph.params import NAME, Unfilled
 from flow.graph.problems import Problems, described, nearest
+from flow.graph.source import Tables
 
 KEYS = ("listen", "workers")
 _EXAMPLE = '"10.0.0.2", "rig.lan:7100" or "10.0.0.2:7100-7119"'
@@ -103,19 +104,20 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def check_hosts(graph: Graph, raw: dict[str, Any], reading: Reading, problems: Problems) -> None:
+def check_hosts(graph: Graph, tables: Tables, reading: Reading, problems: Problems) -> None:
     """Note what is wrong with the hosts of a graph together, and with edges that are compressed.
 
     Args:
-      raw: the table as it was written: where a host of it could not be read, nothing is missing.
+      tables: as they were written: where a host or a worker could not be read, nothing is missing.
     """
+    raw = tables.get("hosts", {})
     whole = len(raw) == len(graph.hosts)
     if whole and raw and HOME not in raw:
         text = f'there is no {HOME}, the host where flow run is started; add {HOME} = {{ listen = "10.0.0.1:7000" }}'
         problems.add("hosts", "", text)
     elif list(raw) == [HOME]:
         problems.add("hosts", "", f"there is {HOME} alone; name the other hosts, or remove the table")
-    _check_workers(graph, problems)
+    _check_workers(graph, tables.get("workers", {}), problems)
     _check_ports(graph, problems)
     loopback = {name: _is_loopback(host.address) for name, host in graph.hosts.items()}
     if len(set(loopback.values())) > 1:
@@ -129,9 +131,10 @@ def _is_loopback(address: str) -> bool:
     return address == "localhost" or address.startswith("127.")
 
 
-def _check_workers(graph: Graph, problems: Problems) -> None:
+def _check_workers(graph: Graph, written: Tables, problems: Problems) -> None:
     # Where nodes could not be read the default workers may be empty for that alone.
-    known = [*dict.fromkeys([*place(graph), *((MAIN_WORKER, MODEL_WORKER) if problems.found else ())])]
+    defaults = (MAIN_WORKER, MODEL_WORKER) if problems.found else ()
+    known = list(dict.fromkeys([*place(graph), *written, *defaults]))
     home_of: dict[str, str] = {}
     for name, host in graph.hosts.items():
         for worker in host.workers:

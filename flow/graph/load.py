@@ -71,7 +71,7 @@ def graph_of(
     level = read_level(source, profile, _changes(source, profile, sets, problems), reading, Naming(), (), problems)
     graph = _bound(_graph(path, level, reading, problems), reading)
     check.check_graph(graph, reading, problems, packages=packages)
-    check_hosts(graph, level.tables.get("hosts", {}), reading, problems)
+    check_hosts(graph, level.tables, reading, problems)
     problems.raise_if_any()
     return graph
 

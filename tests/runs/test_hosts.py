@@ -28,6 +28,7 @@ def end_at_once(running: Running) -> None:
     """Without a drain, where that is not what is looked at."""
     running.process.kill()
     running.process.wait()
+    running.assert_no_process_left(2)
 
 
 def test_a_finite_graph_over_two_hosts_ends_by_itself_with_every_message_processed(home: Home):
