@@ -22,6 +22,8 @@ HEAD = struct.Struct("<B7xQ")
 # Below this a packed frame saves less than the call costs.
 PACKED_MIN = 512
 _AS_IT_WAS = 0
+# What a byte can stand for at most: a match that goes on by 255; a block of 128 KiB that repeats one byte, in four.
+_RATIO_MAX = {"lz4": 255, "zstd": 1 << 15}
 _NUMBERS = {codec: number for number, codec in enumerate(CODECS, 1)}
 # Its own default; higher levels take several times as long for a few percent.
 _ZSTD_LEVEL = 3
@@ -64,8 +66,8 @@ def _unpack_one(frame: memoryview) -> Any:
     body = frame[HEAD.size :]
     if number == _AS_IT_WAS and size == len(body):
         return body
-    if not 1 <= number <= len(CODECS) or size > FRAME_BYTES_MAX:
-        raise WireError(f"a packed frame of codec {number} says it holds {size} bytes")
+    if not 1 <= number <= len(CODECS) or size > min(FRAME_BYTES_MAX, _RATIO_MAX[CODECS[number - 1]] * len(body)):
+        raise WireError(f"{len(body)} bytes of codec {number} say that they hold {size}")
     found = _decompress(body, CODECS[number - 1], size)
     if len(found) != size:
         raise WireError(f"a packed frame says it holds {size} bytes, and holds {len(found)}")
@@ -82,17 +84,18 @@ def _compress(frame: memoryview, codec: str) -> bytes:
 
 
 def _decompress(body: memoryview, codec: str, size: int) -> bytes:
-    """At most `size` bytes and one, so that more than was said is seen and never made."""
+    """What the codecs' own headers must agree to: they make as much room as those claim."""
     if codec == "lz4":
         try:
-            found: bytes = lz4.frame.LZ4FrameDecompressor().decompress(body, max_length=size + 1)
+            if lz4.frame.get_frame_info(body)["content_size"] != size:
+                raise WireError(f"a packed frame of lz4 says that it does not hold {size} bytes")
+            found: bytes = lz4.frame.decompress(body)
         except (RuntimeError, EOFError) as error:
             raise WireError(f"a packed frame is no lz4: {error}") from error
         return found
     import zstandard
 
     try:
-        # It makes as much room as its header claims.
         if zstandard.frame_content_size(body) != size:
             raise WireError(f"a packed frame of zstd says that it does not hold {size} bytes")
         return zstandard.ZstdDecompressor().decompress(body)
