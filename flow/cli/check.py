@@ -65,6 +65,7 @@ def _facts(graph: Graph) -> dict[str, Any]:
         "replicas": sum(node.replicas for node in graph.nodes.values()),
         "edges": len(graph.edges),
         "workers": list(place(graph)),
+        "hosts": host_of_worker(graph) if graph.hosts else {},
         "open_ports": list(graph.ports),
         "memory_bound_bytes": memory_bound(graph),
     }
@@ -81,9 +82,15 @@ def _print(row: dict[str, Any]) -> None:
     replicas = f" ({row['replicas']} replicas)" if row["replicas"] > row["nodes"] else ""
     print(
         f"{row['file']}: ok, {_count(row['nodes'], 'node')}{replicas}, {_count(row['edges'], 'edge')}, "
-        f"{_count(len(row['workers']), 'worker')} ({', '.join(row['workers'])}), "
+        f"{_count(len(row['workers']), 'worker')} ({', '.join(_placed(row))}), "
         f"edges hold at most {readable(row['memory_bound_bytes'])}{left}"
     )
+
+
+def _placed(row: dict[str, Any]) -> list[str]:
+    """The workers, those that live elsewhere with their host."""
+    hosts = {worker: host for worker, host in row["hosts"].items() if host != HOME}
+    return [f"{worker} on {hosts[worker]}" if worker in hosts else worker for worker in row["workers"]]
 
 
 def _count(number: int, thing: str) -> str:

@@ -183,6 +183,11 @@ def host_of_worker(graph: Graph) -> dict[str, str]:
     return {worker: named.get(worker, HOME) for worker in place(graph)}
 
 
+def touches_home(graph: Graph, edge: Edge) -> bool:
+    """Whether an end of an edge is at home, so that what it holds may be."""
+    return not graph.hosts or any(HOME in pair for pair in _pairs(graph, edge))
+
+
 def _pairs(graph: Graph, edge: Edge) -> Iterator[tuple[str, str]]:
     """Hosts of the sender and the receiver, for each two workers that an edge ties."""
     hosts = host_of_worker(graph)

@@ -172,7 +172,12 @@ class Agent:
         if self._channel.over:
             self._end(self._channel.over, int(self._channel.wrong))
         elif words is not None:
-            self._obey(words)
+            try:
+                self._obey(words)
+            except OSError as error:
+                text = f"what belongs to the run cannot be written here: {error}"
+                self._channel.bye(text, wrong=True)
+                self._end(text, 1)
 
     def _obey(self, words: Words) -> None:
         match words["do"]:
@@ -302,7 +307,8 @@ class Agent:
         for name in files:
             for first, text in pieces(folder / name):
                 await self._channel.say(say="state", checkpoint=folder.name, name=name, first=first, text=text)
-            os.unlink(folder / name)
+            with contextlib.suppress(FileNotFoundError):  # of a checkpoint that was given up meanwhile
+                os.unlink(folder / name)
         with contextlib.suppress(OSError):  # another worker writes into it still
             os.rmdir(folder)
 

@@ -89,6 +89,25 @@ def test_a_worker_that_dies_on_the_other_host_is_started_again_there(home: Home)
     assert rig.wait() == 0
 
 
+def test_a_counter_of_another_host_ends_the_run_that_it_is_the_goal_of(home: Home):
+    running = home.start(two_hosts(until={"arrived": 100}))
+    rig = join(running)
+    assert (running.wait(), rig.wait()) == (0, 0), running.story()
+    assert running.output.splitlines()[-1] == "ended because: arrived reached 100"
+
+
+def test_a_worker_that_hangs_on_the_other_host_is_killed_and_started_again(home: Home):
+    running = home.start(two_hosts({"run": "doubler"}, source=SLOW), "--stall", "2")
+    rig = join(running)
+    running.until_arrived(10)
+    os.kill(running.worker_pids()["far"], signal.SIGSTOP)
+    running.until(lambda: "; killed" in running.log(), "it to be killed", 8)
+    seen = len(running.received())
+    running.until_arrived(seen + 10)
+    running.process.send_signal(signal.SIGINT)
+    assert (running.wait(), rig.wait()) == (0, 0), running.story()
+
+
 def test_a_host_that_dies_is_noticed_and_may_join_again(home: Home):
     running = home.start(two_hosts({"run": "doubler"}, source=SLOW), *SOON)
     rig = join(running)
@@ -217,6 +236,8 @@ def test_a_node_of_another_host_is_looked_at_and_changed_as_one_of_this_is(home:
     assert home.flow("pause", run, "step0").returncode == 0
     running.until(lambda: '"state": "paused"' in home.flow("top", run, "--once", "--json").stdout, "it to say so here")
     assert "scaler" in home.flow("stack", run, "step0").stdout
+    refused = home.flow("restart", run, "step0", "--lose-state").stderr
+    assert "step0-0 lives on host rig, and the checkpoints lie at home; to have it go on from the last one" in refused
     assert home.flow("resume", run, "step0").returncode == 0
     assert "factor" in running.log("touched")  # written down at home, too
     running.process.send_signal(signal.SIGINT)

@@ -5,9 +5,14 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flow.cli.main import main
+from flow.errors import GraphError
+from flow.graph.bound import check_memory
+from flow.graph.draw import draw
 from flow.graph.hosts import placement
 from flow.graph.load import graph_of
 from flow.graph.model import place
@@ -95,3 +100,24 @@ def test_a_profile_may_say_where_it_runs():
     graph = graph_of(Path("some.toml"), tomllib.loads(text), Problems("some.toml"), profile="two")
     assert list(graph.hosts) == ["home", "rig"]
     assert placement(read(text)).join == ""
+
+
+def test_pictures_and_checks_name_the_host_of_each_worker(tmp_path, capsys):
+    table = 'home = { listen = "10.0.0.1" }\nrig = { listen = "10.0.0.2", workers = ["two"] }'
+    graph = read(TEXT.format(hosts=table))
+    assert "worker two on rig<" in draw(graph)
+    assert "worker one on home<" in draw(graph)
+    file = tmp_path / "two.toml"
+    file.write_text(write_graph(graph))
+    assert main(["check", str(file)]) == 0
+    assert "(one, two on rig, three, four)" in capsys.readouterr().out
+
+
+def test_what_only_other_hosts_hold_is_not_held_against_this_one():
+    text = TEXT.format(
+        hosts='home = { listen = "h0" }\nrig = { listen = "h1", workers = ["one", "two", "three", "four"] }'
+    )
+    graph = read(text.replace(', compress = "lz4"', ""))
+    check_memory(graph, 1)
+    with pytest.raises(GraphError, match="this machine has 1 B"):
+        check_memory(read(TEXT.format(hosts="").replace("[hosts]", "").replace(', compress = "lz4"', "")), 1)
