@@ -9,6 +9,8 @@ from typing import Any
 from flow.errors import GraphError
 from flow.graph import Graph, check_memory, load_graph, memory_bound, place
 from flow.graph.bound import readable
+from flow.graph.hosts import host_of_worker
+from flow.graph.model import HOME
 
 EXAMPLE = """example:
   flow check graphs/*.toml
