@@ -247,8 +247,8 @@ class WorkerControl:
     async def _checkpointed(self, host: Host) -> dict[str, Any] | None:
         if self.worker.mine.host not in ("", HOME):
             raise ControlError(
-                f"{host.plan.key} lives on host {self.worker.mine.host}, and the checkpoints lie at home; to have it go "
-                f"on from the last one kill its worker there, which is started again: kill -9 {self.worker.pid}"
+                f"{host.plan.key} lives on host {self.worker.mine.host}, and the checkpoints lie at home; to have it "
+                f"go on from the last one kill its worker there, which is started again: kill -9 {self.worker.pid}"
             )
 
         def read() -> dict[str, Any] | None:
