@@ -21,15 +21,14 @@ from flow.checkpoints import Checkpoint
 from flow.disk_space import watch_disk
 from flow.errors import CheckpointError, MissingError
 from flow.graph.hosts import placement
-from flow.graph.model import HOME, Graph, place
+from flow.graph.model import Graph, place
 from flow.graph.write import write_graph
-from flow.hosts.home import HostOptions, open_home
+from flow.hosts.home import at_home, open_home
 from flow.inspect.supervisor_control import serve_supervisor
 from flow.liveness import shown_after_s
 from flow.missing import MissingMetrics
 from flow.monitor import Monitor
-from flow.plan import make_plan
-from flow.processes import modules
+from flow.plan import Plan, make_plan
 from flow.progress import Progress
 from flow.run_directory import RunDirectory
 from flow.supervisor import Options, Outcome, Supervisor
@@ -42,30 +41,16 @@ INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C ended
 _SHOW_CURSOR = "\x1b[?25h"
 
 
-def launch(
-    graph: Graph,
-    directory: RunDirectory,
-    *,
-    seed: int,
-    resumed: bool,
-    options: Options | None = None,
-    hosts: HostOptions | None = None,
-) -> int:
+def launch(graph: Graph, directory: RunDirectory, *, seed: int, resumed: bool, options: Options | None = None) -> int:
     """Run a graph to its end, as `run_graph`. Returns the exit status."""
-    outcome = run_graph(graph, directory, seed=seed, resumed=resumed, options=options, hosts=hosts)
+    outcome = run_graph(graph, directory, seed=seed, resumed=resumed, options=options)
     return 1 if outcome.how == "failed" else 0
 
 
 def run_graph(
-    graph: Graph,
-    directory: RunDirectory,
-    *,
-    seed: int,
-    resumed: bool,
-    options: Options | None = None,
-    hosts: HostOptions | None = None,
+    graph: Graph, directory: RunDirectory, *, seed: int, resumed: bool, options: Options | None = None
 ) -> Outcome:
-    """Run a graph to its end, and show how it goes. hosts: how others are looked after, where the graph has some.
+    """Run a graph to its end, and show how it goes.
 
     Raises:
       RunError: another process has this run.
@@ -74,10 +59,7 @@ def run_graph(
     with directory.own():
         directory.remove_sockets()  # of a supervisor that was killed; workers refuse a path that exists
         checkpoint = _checkpoint(graph, directory) if resumed else None
-        where = placement(graph)
-        plan = make_plan(
-            dict(graph.nodes), graph.edges, place(graph), seed=seed, hosts=where.hosts, listen=where.listen
-        )
+        plan, join = _plan(graph, seed)
         options = options or Options()
         about = directory.begin(
             write_graph(graph),
@@ -101,11 +83,10 @@ def run_graph(
                     supervisor.log.warning("", text)
                 reporter.put(progress)
 
-            here = modules(worker for worker in plan.workers if worker.host in ("", HOME))
-            supervisor = Supervisor(plan, directory, monitor, graph.until, here, observe, options, checkpoint)
+            supervisor = Supervisor(plan, directory, monitor, graph.until, at_home(plan), observe, options, checkpoint)
             supervisor.beside = _beside
-            if where.join:
-                print(open_home(supervisor, where.join, write_graph(graph), hosts or HostOptions()).invitation())
+            if join:
+                print(open_home(supervisor, join, write_graph(graph)).invitation())
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)
             reporter.put(outcome.progress)
@@ -113,6 +94,13 @@ def run_graph(
         _close(graph, directory, outcome, "\n".join(note for note in notes if note))
         monitor.close()
     return outcome
+
+
+def _plan(graph: Graph, seed: int) -> tuple[Plan, str]:
+    """The plan of a run, and where other hosts join it, "" if it has none."""
+    where = placement(graph)
+    plan = make_plan(dict(graph.nodes), graph.edges, place(graph), seed=seed, hosts=where.hosts, listen=where.listen)
+    return plan, where.join
 
 
 async def _beside(supervisor: Supervisor) -> None:

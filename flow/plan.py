@@ -79,6 +79,9 @@ class Plan:
     checked: bool = True
     placed: dict[str, str] = field(default_factory=dict)
 
+    def worker(self, name: str) -> WorkerPlan:
+        return next(worker for worker in self.workers if worker.name == name)
+
     def worker_of(self, node: str, replica: int) -> str:
         return self.placed[f"{node}-{replica}"]
 

@@ -33,7 +33,7 @@ from flow.ledger import Ledger
 from flow.liveness import Hangs, Liveness, hanging_line
 from flow.logs import EventLog
 from flow.monitor import TIME_LIMITS, Monitor
-from flow.plan import NodePlan, Plan
+from flow.plan import Plan
 from flow.processes import ForkServers, MakesProcesses, Process, last_line
 from flow.progress import Progress
 from flow.restarts import Restarts
@@ -45,7 +45,7 @@ LEDGER_S = 60.0
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is looked after. Times in seconds."""
+    """How a run is looked after. In seconds. lost_s, await_s: for another host to be silent, to join."""
 
     checkpoint_s: float = 60.0
     drain_s: float = 15.0
@@ -53,6 +53,8 @@ class Options:
     stall_s: float = 30.0
     restarts: int = 3
     restart_period_s: float = 60.0
+    lost_s: float = 10.0
+    await_s: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class Supervisor:
     # Workers
 
     async def _start_worker(self, worker: str) -> None:
-        plan = next(each for each in self.plan.workers if each.name == worker)
+        plan = self.plan.worker(worker)
         self.epochs[worker] += 1
         words = {"run_directory": str(self.directory.path), "plan": self.plan.to_dict(), "shown_s": self.hangs.shown_s}
         try:
@@ -181,7 +183,7 @@ class Supervisor:
 
     def _worker_left(self, worker: str) -> None:
         """A worker that died is not started again; while the run ends it is said."""
-        unfinished = [node.key for node in self._nodes(worker) if node.key not in self.ended]
+        unfinished = [node.key for node in self.plan.worker(worker).nodes if node.key not in self.ended]
         if unfinished and not self.stopping and worker not in self.absent:
             self.log.warning(worker, f"died while the run ended, with {', '.join(unfinished)} unfinished")
         self.ended.update(unfinished)
@@ -198,7 +200,7 @@ class Supervisor:
             self._worker_left(worker)
             return
         self._remember(worker, cause)
-        nodes = [node.key for node in self._nodes(worker) if node.key not in self.ended]
+        nodes = [node.key for node in self.plan.worker(worker).nodes if node.key not in self.ended]
         self.log.warning(worker, f"{cause}; starting it again in {delay:.1f} s with {', '.join(nodes)}")
         await trio.sleep(delay)
         await self._start_worker(worker)
@@ -214,16 +216,13 @@ class Supervisor:
         times = self.options.restarts + 1
         return f"{name} died {times} times within {self.options.restart_period_s:g} s, at first of this: {first}"
 
-    def _nodes(self, worker: str) -> tuple[NodePlan, ...]:
-        return next(each for each in self.plan.workers if each.name == worker).nodes
-
     async def _heard(self, process: Process, words: Words) -> None:
         match words["say"]:
             case "ready":
                 process.inbox, process.address = words["inbox"], words["address"]
                 for to, told in addresses.introductions(process, list(self.processes.values())):
                     await self._tell(to, **told)
-                for node in self._nodes(process.worker):
+                for node in self.plan.worker(process.worker).nodes:
                     if node.key in self.ended:
                         await self._tell(process, do="over", node=node.key)
                     else:
@@ -305,7 +304,7 @@ class Supervisor:
         now = trio.current_time()
         stalled = self.liveness.seconds_since_beat(now)
         for worker, process in list(self.processes.items()):
-            keys = {node.key for node in self._nodes(worker)} - self.ended
+            keys = {node.key for node in self.plan.worker(worker).nodes} - self.ended
             worst = max((stalled.get(key, 0.0) for key in keys), default=0.0) if process.inbox else 0.0
             due = self.hangs.due(worker, worst, now)
             if due == "ask":

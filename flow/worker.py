@@ -91,7 +91,7 @@ class Worker:
         self.epoch: int = self.words["epoch"]
         self.pid = os.getpid()
         self.plan = Plan.from_dict(self.words["plan"])
-        self.mine = next(worker for worker in self.plan.workers if worker.name == self.name)
+        self.mine = self.plan.worker(self.name)
         self.directory = RunDirectory(Path(self.words["run_directory"]))
         self.log = self.make_log()
 

@@ -83,20 +83,23 @@ def run(arguments: argparse.Namespace) -> int:
     from flow.graph.bound import check_memory
     from flow.graph.check import require_closed
     from flow.graph.load import load_graph
-    from flow.hosts.home import HostOptions
     from flow.launch import launch
     from flow.run_directory import RunDirectory, find_run
     from flow.supervisor import Options
 
-    options = Options(checkpoint_s=arguments.checkpoint_every, stall_s=arguments.stall)
-    hosts = HostOptions(lost_s=arguments.lost_after, await_s=arguments.await_hosts)
+    options = Options(
+        checkpoint_s=arguments.checkpoint_every,
+        stall_s=arguments.stall,
+        lost_s=arguments.lost_after,
+        await_s=arguments.await_hosts,
+    )
     if arguments.resume is not None:
         directory = find_run(arguments.resume or None, to_change=True)
         graph = load_graph(directory.graph_file)
-        return launch(graph, directory, seed=directory.about()["seed"], resumed=True, options=options, hosts=hosts)
+        return launch(graph, directory, seed=directory.about()["seed"], resumed=True, options=options)
     graph = load_graph(arguments.graph, profile=arguments.profile, sets=arguments.sets)
     require_closed(graph)
     check_memory(graph)
     directory = RunDirectory.create(arguments.runs, arguments.graph.stem)
     seed = arguments.seed if arguments.seed is not None else secrets.randbelow(1 << 31)
-    return launch(graph, directory, seed=seed, resumed=False, options=options, hosts=hosts)
+    return launch(graph, directory, seed=seed, resumed=False, options=options)

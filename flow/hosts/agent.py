@@ -244,7 +244,7 @@ class Agent:
         assert self._place is not None
         assert self._servers is not None
         name, epoch = words["worker"], words["epoch"]
-        plan = next(worker for worker in self._place.plan.workers if worker.name == name)
+        plan = self._place.plan.worker(name)
         told = {**words["words"], "run_directory": str(self._place.directory.path)}
         try:
             process = await self._servers.fork(plan, epoch, told)

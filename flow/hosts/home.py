@@ -31,7 +31,8 @@ from flow.hosts.secret import JoinSecret
 from flow.hosts.tunnel import Tunnel
 from flow.inspect.protocol import socket_file
 from flow.inspect.server import CLIENTS_MAX, is_own_user, listening
-from flow.plan import WorkerPlan
+from flow.plan import Plan, WorkerPlan
+from flow.processes import modules
 
 if TYPE_CHECKING:
     from flow.processes import MakesProcesses, Process
@@ -41,14 +42,6 @@ BEAT_S = 0.25
 SECRET = "join.secret"
 _END_MS = 1000
 _GONE_MAX = 100
-
-
-@dataclass(frozen=True)
-class HostOptions:
-    """How long another host may be silent before it counts as gone, and how long the run waits for it. In seconds."""
-
-    lost_s: float = 10.0
-    await_s: float = 300.0
 
 
 @dataclass(eq=False)
@@ -74,9 +67,7 @@ class Member:
 class Home:
     """Makes the processes of a run of several hosts. local: those of this host."""
 
-    def __init__(
-        self, supervisor: Supervisor, local: MakesProcesses, endpoint: str, graph: str, options: HostOptions
-    ) -> None:
+    def __init__(self, supervisor: Supervisor, local: MakesProcesses, endpoint: str, graph: str) -> None:
         """Listen for hosts that join.
 
         Args:
@@ -85,7 +76,7 @@ class Home:
         Raises:
           RunError: the endpoint cannot be listened at.
         """
-        self.options = options
+        self._options = supervisor.options
         self._supervisor, self._local, self._graph = supervisor, local, graph
         self._plan, self._directory, self._log = supervisor.plan, supervisor.directory, supervisor.log
         self._hosts = {worker.host for worker in self._plan.workers} - {HOME}
@@ -179,13 +170,13 @@ class Home:
         self.secret_file.unlink(missing_ok=True)
 
     async def _wait_joined(self, plan: WorkerPlan) -> Member:
-        with trio.move_on_after(self.options.await_s):
+        with trio.move_on_after(self._options.await_s):
             while not self._supervisor.finishing.is_set():
                 member = self._joined.get(plan.host)
                 if member is not None and member.ready:
                     return member
                 await self._changed.park()
-        waited = f"host {plan.host} did not join within {self.options.await_s:g} s"
+        waited = f"host {plan.host} did not join within {self._options.await_s:g} s"
         raise RunError(f"worker {plan.name} cannot start: {waited}; there: {self.command(plan.host)}")
 
     async def _wait_no_longer(self) -> None:
@@ -197,7 +188,7 @@ class Home:
         while True:
             for member in list(self._members.values()):
                 silent = trio.current_time() - member.heard_at
-                if silent > self.options.lost_s:
+                if silent > self._options.lost_s:
                     self._lose(member, f"nothing was heard of it for {silent:.0f} s")
                 else:
                     member.channel.beat()
@@ -265,7 +256,7 @@ class Home:
             self._refuse(member, text)
         elif host in self._joined:
             text = f"host {host} has joined already; if that one is dead it is forgotten within"
-            self._refuse(member, f"{text} {self.options.lost_s:g} s: try again")
+            self._refuse(member, f"{text} {self._options.lost_s:g} s: try again")
         elif differs := fit.differing(fit.facts(), words["facts"], torch=torch):
             self._refuse(member, f"host {host} cannot take part: {differs}")
         else:
@@ -279,7 +270,7 @@ class Home:
                 plan=self._plan.to_dict(),
                 modules=self._modules,
                 pages=self._inflow.pages(host),
-                lost_s=self.options.lost_s,
+                lost_s=self._options.lost_s,
             )
 
     def _refuse(self, member: Member, text: str) -> None:
@@ -354,8 +345,13 @@ class Home:
             await member.tunnel.carry(number, end)
 
 
-def open_home(supervisor: Supervisor, endpoint: str, graph: str, options: HostOptions) -> Home:
+def open_home(supervisor: Supervisor, endpoint: str, graph: str) -> Home:
     """Let other hosts take part in a supervisor's run."""
-    home = Home(supervisor, supervisor.servers, endpoint, graph, options)
+    home = Home(supervisor, supervisor.servers, endpoint, graph)
     supervisor.servers = home
     return home
+
+
+def at_home(plan: Plan) -> dict[tuple[str, ...], list[str]]:
+    """What the fork servers of this host import."""
+    return modules(worker for worker in plan.workers if worker.host in ("", HOME))

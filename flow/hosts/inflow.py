@@ -44,7 +44,7 @@ class Inflow:
 
     def gone(self, worker: str) -> None:
         """A worker is gone: its pages say so."""
-        for node in next(each for each in self._plan.workers if each.name == worker).nodes:
+        for node in self._plan.worker(worker).nodes:
             mirror.mark_gone(self._directory.page_file(node.name, node.replica))
 
     def take(self, host: str, words: Words) -> None:

@@ -17,7 +17,7 @@ import trio
 from flow.errors import RunError
 from flow.monitor import Monitor
 from flow.node_type import NodeType, load
-from flow.plan import make_plan
+from flow.plan import Plan, make_plan
 from flow.processes import modules
 from flow.progress import Progress
 from flow.run_directory import RunDirectory
@@ -103,6 +103,12 @@ class Ran:
         return next(sample.at for sample in self.samples if sample.counters.get(counter, 0) > 0) - self.started
 
 
+def _plan(nodes: Sequence[Node], edges: Sequence[Edge], places: dict[str, list[str]], tcp: bool) -> Plan:
+    hosted = {worker: [(name, 0) for name in names] for worker, names in places.items()}
+    away = {"hosts": {w: w for w in places}, "listen": dict.fromkeys(places, "tcp://127.0.0.1:*")} if tcp else {}
+    return make_plan({n.name: n for n in nodes}, tuple(edges), hosted, seed=0, **away)
+
+
 def go(
     nodes: Sequence[Node],
     edges: Sequence[Edge],
@@ -121,15 +127,13 @@ def go(
       until: counters or times at which to stop; none for a graph that ends by itself.
       steady: a counter, and how many seconds after it first moved to stop.
       memory: also look at what the workers hold.
-      tcp: whether workers speak as those of two hosts do, over the loopback device.
+      tcp: whether workers speak as those of two hosts do.
       beside: runs in the supervisor's loop.
 
     Raises:
       RunError: the run failed.
     """
-    hosted = {worker: [(name, 0) for name in names] for worker, names in places.items()}
-    away = {"hosts": {w: w for w in places}, "listen": dict.fromkeys(places, "tcp://127.0.0.1:*")} if tcp else {}
-    plan = make_plan({n.name: n for n in nodes}, tuple(edges), hosted, seed=0, **away)
+    plan = _plan(nodes, edges, places, tcp)
     samples: list[Sample] = []
     held: dict[str, dict[str, float]] = {}
 
@@ -149,8 +153,7 @@ def go(
         supervisor = Supervisor(
             plan, directory, Monitor(directory), until or {}, modules(plan.workers), observe, Options()
         )
-        supervisor.beside = beside
-        started = time.perf_counter()
+        supervisor.beside, started = beside, time.perf_counter()
         outcome = trio.run(supervisor.run)
         if outcome.how != "done":
             logs = "\n".join(path.read_text()[-2000:] for path in sorted(directory.logs.glob("*.log")))
