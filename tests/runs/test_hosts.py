@@ -96,6 +96,7 @@ def test_a_counter_of_another_host_ends_the_run_that_it_is_the_goal_of(home: Hom
     assert running.output.splitlines()[-1] == "ended because: arrived reached 100"
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_on_the_other_host_is_killed_and_started_again(home: Home):
     running = home.start(two_hosts({"run": "doubler"}, source=SLOW), "--stall", "2")
     rig = join(running)
@@ -108,6 +109,7 @@ def test_a_worker_that_hangs_on_the_other_host_is_killed_and_started_again(home:
     assert (running.wait(), rig.wait()) == (0, 0), running.story()
 
 
+@pytest.mark.slow
 def test_a_host_that_dies_is_noticed_and_may_join_again(home: Home):
     running = home.start(two_hosts({"run": "doubler"}, source=SLOW), *SOON)
     rig = join(running)
@@ -126,6 +128,7 @@ def test_a_host_that_dies_is_noticed_and_may_join_again(home: Home):
     assert rig.wait() == 0
 
 
+@pytest.mark.slow
 def test_nothing_outlives_a_supervisor_that_was_killed(home: Home):
     running = home.start(two_hosts({"run": "doubler"}, source=SLOW), *SOON)
     rig = join(running)
@@ -147,6 +150,7 @@ def test_a_host_that_leaves_by_ctrl_c_is_missed_at_once(home: Home):
     end_at_once(running)
 
 
+@pytest.mark.slow
 def test_a_run_that_nobody_joins_can_be_ended_at_once(home: Home):
     running = home.start(two_hosts({"run": "doubler"}, source=SLOW))
     address(running)
