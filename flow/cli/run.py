@@ -48,6 +48,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="start a worker again whose loop a call has held for so long; after a third of it that is shown with file "
         "and line, and so is a computation in a thread, which is never ended [%(default)g]",
     )
+    _add_hosts(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def _add_hosts(parser: argparse.ArgumentParser) -> None:
+    """Options of a run of several hosts."""
     parser.add_argument(
         "--await-hosts",
         type=float,
@@ -62,7 +68,6 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="S",
         help="where the graph has [hosts]: how long one may be silent before it and its workers are gone [%(default)g]",
     )
-    parser.set_defaults(run=run, parser=parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
