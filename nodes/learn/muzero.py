@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from flow import Array, Context, In, Live, Out, Promises, Publish, Range, Saved, compute, node
 from flow.errors import MessageError
-from nodes.games.interface import GAMES, game_named
+from nodes.games.interface import TASKS, task_named
 from nodes.games.messages import Samples
 from nodes.messages import Priorities, Weights
 
@@ -40,8 +40,8 @@ async def learner(
     context: Context,
     saved: Saved,
     *,
-    game: Annotated[str, GAMES],
-    network: Literal["mlp", "board"] = "mlp",
+    game: Annotated[str, TASKS],
+    network: Literal["mlp", "board", "atari"] = "mlp",
     width: Annotated[int, Range(2, 4096)] = 64,
     blocks: Annotated[int, Range(0, 64)] = 2,
     bins: Annotated[int, Range(0, 1000)] = 0,
@@ -69,11 +69,11 @@ async def learner(
       value_cost: weight of the value's loss.
       publish_every: updates from one publication to the next.
     """
-    rules = game_named(game)
+    task = task_named(game)
     student = await compute(
         Student,
-        rules.observation_shape,
-        rules.actions,
+        task.observation_shape,
+        task.actions,
         network,
         width,
         blocks,
@@ -83,7 +83,7 @@ async def learner(
         weight_decay,
         value_cost,
         context.seed,
-        rules.action_planes(),
+        task.action_planes(),
     )
     saved.keep("network", student.network)
     saved.keep("optimiser", student.optimiser)
