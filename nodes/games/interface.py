@@ -133,7 +133,7 @@ def game_named(name: str) -> Game:
     if name.partition(":")[0] in ("go", "chess", "shogi"):
         return _encoded(name)
     near = difflib.get_close_matches(name, OWN, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, OWN))}"
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, OWN))}."
     raise SettingError(f"{name!r} is no game; {hint} Games of OpenSpiel are written 'openspiel:connect_four'")
 
 

@@ -89,7 +89,7 @@ class PlayedGame(Message):
     versions: Int64[Array, "moves"]
     """Of the weights that planned each move."""
     drawn: Bool[Array, "moves"]
-    """Where samples may begin: all of a whole game; of a stretch not those moves that are there for the others' sake."""
+    """Where samples may begin: all of a whole game; of a stretch not those moves that are there for others' sake."""
     over: bool
     """The game ended with the last move; else what came after it is not known."""
 

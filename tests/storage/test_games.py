@@ -186,7 +186,8 @@ def test_priorities_that_were_saved_come_back_to_what_is_still_there(tmp_path):
     with opened(tmp_path) as store:
         store.load_state_dict(saved)
         draw = store.draw(np.random.default_rng(0), 500)
-        # Game 0 has gone; game 3 came after the priorities were saved, with its own. What was added with 0 is not drawn.
+        # Game 0 has gone; game 3 came after the priorities were saved, with its own. What was added with 0 is
+        # not drawn.
         before = np.concatenate([game(number, 8)[1] for number in (1, 2)])
         expected = np.concatenate([(np.arange(8, 24) + 1.0) * (before > 0), game(3, 8)[1]])
         np.testing.assert_allclose(draw.chances, expected[draw.handles - 8] / expected.sum(), rtol=1e-6)
