@@ -80,6 +80,7 @@ async def actor(
         "sticky": sticky,
     }
     rules = Stretches(task.history, stretch, lookahead)
+    context.metrics.count("games", 0)  # the first ends after minutes, and who looks for it is told that it is counted
     async with trio.open_nursery() as nursery:
         for number in range(groups):
             seeds = np.random.SeedSequence((context.seed, context.incarnation, context.replica, number))

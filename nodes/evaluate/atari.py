@@ -34,7 +34,7 @@ async def returns(
     no_ops_max: Annotated[int, Range(0, 60)] = 30,
     episode_frames_max: Annotated[int, Range(1)] = 108_000,
 ) -> None:
-    """Play a game in each lane to its end and count what it gave.
+    """Play a game in each lane to its end: `exam_return` is what one gave, `exam_human` the same human-normalised.
 
     Each lane plays one game, so that short games are not counted more often than long ones.
 
@@ -61,11 +61,11 @@ async def returns(
         scores = await _played(env, lanes, planner)
         mean = float(scores.mean())
         context.metrics.count("evaluations")
-        context.metrics.record("evaluated_return", mean)
+        context.metrics.record("exam_return", mean)
         text = f"updates {version}: {mean:.1f} a game over {lanes} games, from {scores.min():g} to {scores.max():g}"
         if task.rom in SCORES:
             normalised = human_normalised(task.rom, mean)
-            context.metrics.record("evaluated_human_normalised", normalised)
+            context.metrics.record("exam_human", normalised)
             text += f"; human-normalised {normalised:.3f}"
         context.log(text)
 

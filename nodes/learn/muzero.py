@@ -91,6 +91,7 @@ async def learner(
     await weights.publish(await compute(student.weights), progress.updates)
     published = progress.updates
     metrics = context.metrics
+    metrics.count("updates", 0)  # the first may come after minutes of play
     async for sample in samples:
         rate = learning_rate.value * (0.1 ** (progress.updates / decay_updates) if decay_updates else 1.0)
         statistics, errors = await compute(student.update, sample, rate)

@@ -195,9 +195,9 @@ async def test_an_evaluation_plays_one_game_a_lane_without_noise_by_the_most_vis
 
     result = await drive(returns, planner=advise, weights=[Weights({})], game=GAME, lanes=3, episode_frames_max=400)
     assert result.metrics.counters["evaluations"] == 1
-    (mean,) = result.metrics.series["evaluated_return"]
+    (mean,) = result.metrics.series["exam_return"]
     assert mean <= -1  # always one way loses points within 400 frames
-    (normalised,) = result.metrics.series["evaluated_human_normalised"]
+    (normalised,) = result.metrics.series["exam_human"]
     assert normalised == pytest.approx((mean + 20.7) / (14.6 + 20.7))
     assert taken[0] == 3
     assert sorted(taken, reverse=True) == taken
