@@ -67,6 +67,10 @@ class Position(Protocol):
         """The position that a move leads to. Raises IllegalMove."""
         ...
 
+    def words(self, action: int) -> tuple[str, ...]:
+        """What a legal move is called, as it is written here first."""
+        ...
+
     def __str__(self) -> str:
         """The board as text, a row a line."""
         ...

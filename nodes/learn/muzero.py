@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from flow import Array, Context, In, Live, Out, Promises, Publish, Range, Saved, compute, node
+from flow import Array, Context, In, Live, Out, Play, Promises, Publish, Range, Saved, compute, node
 from flow.errors import MessageError
 from nodes.games.interface import TASKS, task_named
 from nodes.games.messages import Samples
@@ -32,6 +32,7 @@ class Progress:
         given="nodes.given.learning:muzero_learner",
         seeded=True,
     ),
+    play=Play("nodes.games.terminal:play", same=("game", "network", "width", "blocks", "bins")),
 )
 async def learner(
     samples: In[Samples],
