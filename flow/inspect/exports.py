@@ -11,6 +11,7 @@ import numpy as np
 from flow.errors import MissingError
 from flow.inspect.pictures import sampled_picture
 from flow.inspect.samples import Sample, SampledArray
+from flow.inspect.shown import picture_of_text
 from flow.message import Array
 
 RATES = ("rate", "sample_rate", "sampling_rate")
@@ -41,6 +42,19 @@ def save(sample: Sample, directory: Path, name: str) -> list[Path]:
         if rate is not None and value.values.ndim in (1, 2) and value.values.dtype.kind in "fi" and picture is None:
             written.append(_save_sound(path, value.values, rate))
     return written
+
+
+def save_texts(texts: list[str], directory: Path, name: str) -> list[Path]:
+    """Write texts that a message shows, each as a PNG; returns the files.
+
+    Raises:
+      MissingError: Pillow is not installed.
+      OSError: the directory cannot be written to.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    return [
+        _save_picture(directory / f"{name}-shown{number}", picture_of_text(text)) for number, text in enumerate(texts)
+    ]
 
 
 def rate_of(sample: Sample) -> int | None:

@@ -18,7 +18,11 @@ else:
         dtypes = ("float32", "uint8")
 
 
-class Positions(Message, repeatable=True):
+BOARDS = "nodes.games.shown:boards"
+"""Shows what is observed as boards."""
+
+
+class Positions(Message, repeatable=True, shown=BOARDS):
     """Positions to plan a move in."""
 
     observations: Seen[Array, "rows ..."]
@@ -39,7 +43,7 @@ class Plans(Message):
     """Of the weights that evaluated the root."""
 
 
-class Roots(Message, repeatable=True):
+class Roots(Message, repeatable=True, shown=BOARDS):
     """Observations for the model to represent; each hidden state stays with it, in a slot that the asker names."""
 
     observations: Seen[Array, "rows ..."]
@@ -74,7 +78,7 @@ class Evaluations(Message):
     """Of the weights."""
 
 
-class PlayedGame(Message):
+class PlayedGame(Message, shown=BOARDS):
     """A whole game, by move, or a stretch of one that is too long to wait for."""
 
     observations: Seen[Array, "moves ..."]
@@ -94,7 +98,7 @@ class PlayedGame(Message):
     """The game ended with the last move; else what came after it is not known."""
 
 
-class Samples(Message):
+class Samples(Message, shown=BOARDS):
     """Stretches of `unroll` moves to learn from; step k is after k of them. See `nodes.algo.muzero_targets`."""
 
     observations: Seen[Array, "rows ..."]
