@@ -11,7 +11,7 @@ import numpy as np
 from flow.errors import MissingError
 from flow.inspect.pictures import sampled_picture
 from flow.inspect.samples import Sample, SampledArray
-from flow.inspect.shown import picture_of_text
+from flow.inspect.shown import NO_PILLOW, picture_of_text
 from flow.message import Array
 
 RATES = ("rate", "sample_rate", "sampling_rate")
@@ -72,9 +72,7 @@ def _save_picture(path: Path, picture: Array) -> Path:
     try:
         from PIL import Image  # only who saves pictures needs it
     except ImportError as error:
-        raise MissingError(
-            "pictures are written with Pillow, which is not installed; run: pip install 'flow-research[inspect]'"
-        ) from error
+        raise MissingError(NO_PILLOW) from error
     target = path.with_name(f"{path.name}.png")
     Image.fromarray(picture).save(target)
     return target

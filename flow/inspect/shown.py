@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from flow.errors import FlowError
+from flow.errors import FlowError, MissingError
 from flow.graph.load import load_graph
 from flow.graph.model import Graph
 from flow.inspect.samples import Sample, SampledArray
@@ -23,6 +23,7 @@ from flow.node_files import import_named
 from flow.run_directory import RunDirectory
 
 Shown = Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], list[str]]
+NO_PILLOW = "pictures are written with Pillow, which is not installed; run: pip install 'flow-research[inspect]'"
 LETTER_PIXELS = (7, 15)
 
 
@@ -59,8 +60,15 @@ class Shower:
 
 
 def picture_of_text(text: str) -> Array:
-    """Text as a picture, black on white: uint8 (height, width). Needs Pillow."""
-    from PIL import Image, ImageDraw, ImageFont  # only who saves pictures needs it
+    """Text as a picture, black on white: uint8 (height, width).
+
+    Raises:
+      MissingError: Pillow is not installed.
+    """
+    try:
+        from PIL import Image, ImageDraw, ImageFont  # only who saves pictures needs it
+    except ImportError as error:
+        raise MissingError(NO_PILLOW) from error
 
     lines = text.splitlines() or [""]
     width, height = LETTER_PIXELS
