@@ -1,6 +1,6 @@
-"""A trained network that plays: MuZero's search of one position, in one process and without messages.
+"""A trained network that plays: MuZero's search of some positions, in one process and without messages.
 
-The same trees as the planner's (`nodes.plan.muzero`), with the hidden states in a list beside them.
+The same trees as the planner's (`nodes.plan.muzero`), with the hidden states in a table beside them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found. visits: (A,). value: of the root, from the view of who moves. prior: (A,), before it."""
+    """What a search found. visits: (B, A). values: (B,) of the roots, from the view of who moves. priors: (B, A), what
+    the policy says without it."""
 
     visits: NDArray[np.int32]
-    value: float
-    prior: Array
+    values: NDArray[np.float64]
+    priors: Array
 
 
 class Agent:
@@ -44,26 +45,27 @@ class Agent:
         self._network, self._rules, self._simulations = network.eval(), rules, simulations
         self._kernel = kernel_named("auto")
 
-    def search(self, observation: Array, legal: NDArray[np.bool_]) -> Found:
-        """Search a position, without noise. observation: without rows. legal: (A,)."""
+    def search(self, observations: Array, legal: NDArray[np.bool_]) -> Found:
+        """Search positions, without noise. observations: (B, ...). legal: (B, A)."""
         import torch
 
         from nodes.algo.value_transform import read
 
+        rows = torch.arange(len(legal))
         with torch.inference_mode():
-            hidden = [self._network.represent(torch.from_numpy(observation[None]))]
-            logits, _ = self._network.predict(hidden[0])
-            prior = priors_of(_array(logits), legal[None])
-            trees = Trees(prior, self._simulations, self._rules, self._kernel)
+            root = self._network.represent(torch.from_numpy(observations))
+            logits, _ = self._network.predict(root)
+            priors = priors_of(_array(logits), legal)
+            trees = Trees(priors, self._simulations, self._rules, self._kernel)
+            hidden = root.new_empty(len(legal), self._simulations + 1, *root.shape[1:])
+            hidden[:, 0] = root
             while not trees.full:
-                parents, actions = trees.select()
-                after, reward = self._network.dynamics(
-                    hidden[int(parents[0])], torch.from_numpy(actions.astype(np.int64))
-                )
-                hidden.append(after)
-                logits, value = self._network.predict(after)
-                trees.expand(_array(read(reward)), priors_of(_array(logits)), _array(read(value)))
-        return Found(trees.root_visits()[0], float(trees.root_values()[0]), np.maximum(prior[0], 0))
+                parents, actions = (torch.from_numpy(each.astype(np.int64)) for each in trees.select())
+                after, rewards = self._network.dynamics(hidden[rows, parents], actions)
+                hidden[:, trees.size] = after
+                logits, values = self._network.predict(after)
+                trees.expand(_array(read(rewards)), priors_of(_array(logits)), _array(read(values)))
+        return Found(trees.root_visits(), trees.root_values(), np.maximum(priors, 0))
 
 
 def _array(tensor: torch.Tensor) -> Array:

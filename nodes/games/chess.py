@@ -86,6 +86,10 @@ class Chess:
         by_squares = pyspiel.chess.action_to_move(move, state.board()).to_lan()
         return (str(state.action_to_string(state.current_player(), move)), str(by_squares))
 
+    def written(self, state: Any) -> str:
+        """FEN."""
+        return str(state.board().to_fen())
+
     def drawn(self, state: Any) -> str:
         """Capitals are white."""
         rows = [re.sub(r"\d", lambda empty: "." * int(empty[0]), row) for row in _fen(state)[0].split("/")]

@@ -71,6 +71,10 @@ class Encoding(Protocol):
         """What a move of OpenSpiel is called in the game's own notation."""
         ...
 
+    def written(self, state: Any) -> str:
+        """A state as an engine is told it."""
+        ...
+
     def drawn(self, state: Any) -> str:
         """The board as text, as the first player sees it."""
         ...
@@ -133,6 +137,11 @@ class EncodedPosition(OpenSpielPosition):
 
     def __str__(self) -> str:
         return self._encoded.encoding.drawn(self._state)
+
+    @property
+    def written(self) -> str:
+        """As an engine is told it: FEN of chess, SFEN of shogi, OpenSpiel's text of others."""
+        return self._encoded.encoding.written(self._state)
 
     def searched_by(self, bot: Any) -> int:
         """What a bot of OpenSpiel plays here."""

@@ -52,6 +52,10 @@ class Go:
         """ "c4", or "pass"."""
         return (str(state.action_to_string(state.current_player(), move)).split()[1].lower(),)
 
+    def written(self, state: Any) -> str:
+        """As OpenSpiel writes it."""
+        return str(state)
+
     def drawn(self, state: Any) -> str:
         """X black, O white."""
         return str(state).rstrip()

@@ -76,6 +76,10 @@ class Shogi:
         """As USI writes it: "7g7f", "2b3c+", "P*5e"."""
         return (str(state.action_to_string(move)),)
 
+    def written(self, state: Any) -> str:
+        """SFEN."""
+        return str(state.board().to_sfen())
+
     def drawn(self, state: Any) -> str:
         """Capitals move first; below the board what both have in hand."""
         rows, _, hands, _ = _sfen(state)

@@ -105,9 +105,10 @@ def converse(agent: Agent, game: Game, *, person: int, rng: np.random.Generator,
 
 
 def _answered(agent: Agent, position: Position, write: Write) -> int:
-    found = agent.search(position.observation(), position.legal())
-    action = int(found.visits.argmax())
-    share = f"{found.visits[action]} of {found.visits.sum()} visits, value {found.value:+.2f}"
+    found = agent.search(position.observation()[None], position.legal()[None])
+    (visits,), (value,) = found.visits, found.values
+    action = int(visits.argmax())
+    share = f"{visits[action]} of {visits.sum()} visits, value {value:+.2f}"
     write(f"it plays {position.words(action)[0]}   ({share})")
     return action
 

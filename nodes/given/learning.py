@@ -321,6 +321,17 @@ def exam() -> Given:
     return Given({"game": "nim", "every": 1, "at_once": 256}, {"weights": tensors}, answers={"planner": plans})
 
 
+def ladder() -> Given:
+    settings = {
+        "game": GAME, "network": "mlp", "width": 4, "blocks": 0, "bins": 0, "simulations": st.integers(1, 3),
+        "games": st.integers(2, 4), "every": st.integers(1, 2),
+    }  # fmt: skip
+    return Given(settings, {"weights": _weights_of(_muzero)}, answers={"planner": plans})
+
+
 def arena() -> Given:
-    settings = {"game": "nim", "opponent": "random", "games": st.integers(2, 5), "every": st.integers(1, 3)}
+    settings = {
+        "game": "nim", "opponent": "random", "games": st.integers(2, 5), "every": st.integers(1, 3), "engine": "",
+        "prefix": st.sampled_from(["", "random_"]),
+    }  # fmt: skip
     return Given(settings, {"weights": st.just(Weights({}))}, answers={"planner": plans})
