@@ -22,6 +22,7 @@ from flow.links import CallLink, NewestLink, StreamLink
 from flow.mailbox import YIELD_EVERY, NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message, as_library, freeze, size_in_bytes
 from flow.port_spec import PortSpec
+from flow.tally import Count
 
 M = TypeVar("M", bound=Message)
 Q = TypeVar("Q", bound=Message)
@@ -348,3 +349,20 @@ class Latest(Generic[M]):
         with self._spec.rest:
             await self._mailbox.wait(newer_than)
         return cast(M, self.newest)
+
+
+def counts_of(port: Any) -> list[Count]:
+    """What together counts the messages of a stream, or the values, that passed a port; none if nothing does.
+
+    Of questions and answers there are batches, which nothing here counts.
+    """
+    links: Sequence[StreamLink | NewestLink] = ()
+    if isinstance(port, In):
+        # Of several edges each may have a count, or all share the port's.
+        tallies = (port._mailbox.tally, *port._mailbox.tallies.values())
+        return list({id(tally.messages): tally.messages for tally in tallies}.values())
+    if isinstance(port, Out):
+        links = port._groups[0] if port._groups else ()  # each group gets every message
+    elif isinstance(port, Publish):
+        links = port._links[:1]  # each link gets every value
+    return [link.tally.messages for link in links]
