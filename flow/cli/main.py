@@ -33,6 +33,7 @@ COMMANDS = {
     "trace": "flow.cli.trace",
     "record": "flow.cli.record",
     "replay": "flow.cli.replay",
+    "play": "flow.cli.play",
     "metrics": "flow.cli.metrics",
     "stack": "flow.cli.stack",
     "set": "flow.cli.set",
