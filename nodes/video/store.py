@@ -59,6 +59,7 @@ async def absent(
     """
     dataset = await compute(opened, Path(path))
     seen = saved.keep("seen", Seen())
+    context.metrics.count("present", 0)  # that there are none is told too
     with dataset:
         async for file in files:
             try:

@@ -62,7 +62,7 @@ async def test_a_file_that_cannot_be_read_and_one_with_the_bytes_of_another_are_
         absent, files=listed(path, twin, tmp_path / "gone.avi"), path=str(tmp_path / "dataset"), context=context
     )
     assert [each.name for each in said.missing] == [path.name]
-    assert said.metrics.counters == {"twins": 1, "unreadable": 1}
+    assert said.metrics.counters == {"present": 0, "twins": 1, "unreadable": 1}
     assert texts[0] == "twin.avi is left out: it has the bytes of mpeg4_avi.avi"
     assert texts[1].endswith("gone.avi is left out: No such file or directory")
 
