@@ -22,6 +22,8 @@ MEAN, DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 
 # Principal axes of ImageNet's colours, a column each, times the deviation along each (Krizhevsky et al., 2012).
 _AXES = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]], np.float32)
 COLOURS = _AXES * np.array([0.2175, 0.0188, 0.0045], np.float32)
+# Two pixels of motion are as much as one deviation of colour.
+FLOW_SCALE = np.float32(0.5)
 
 
 class Volume(NamedTuple):
@@ -141,8 +143,7 @@ class Reader:
         else:
             bytes_ = np.concatenate([field.bytes for field in fields])
         shift = low - mean if self.mean_subtraction else low
-        # In pixels: what moves in a field deviates from its mean by about one, as colours do from theirs.
-        return Volume(bytes_, (high - low) / 255, shift)
+        return Volume(bytes_, FLOW_SCALE * (high - low) / 255, FLOW_SCALE * shift)
 
 
 def starts_of(frames: int, reader: Reader) -> range:

@@ -19,7 +19,7 @@ from nodes.given import video as made  # isort: skip
 from nodes.recognition import Stored  # isort: skip
 from nodes.video.flow import columns_of, unpack_field  # isort: skip
 from nodes.video.sample import array_of, samples, views  # isort: skip
-from nodes.video.volume import Augmentation, Reader, starts_of  # isort: skip
+from nodes.video.volume import FLOW_SCALE, Augmentation, Reader, starts_of  # isort: skip
 from storage.dataset import Dataset  # isort: skip
 
 VIDEOS = 7
@@ -124,7 +124,7 @@ def test_a_volume_is_the_papers_stack_of_the_stored_fields(place, kind, mean):
         expected = expected - np.concatenate([each.mean for each in stored_fields])[:, None, None]
     found = volume.bytes * volume.scale[:, None, None] + volume.shift[:, None, None]
     steps = np.concatenate([each.high - each.low for each in stored_fields])[:, None, None] / 255
-    assert np.all(np.abs(found - expected) <= 0.51 * steps + 1e-3)
+    assert np.all(np.abs(found / FLOW_SCALE - expected) <= 0.51 * steps + 1e-3)
 
 
 def test_a_mirrored_volume_moves_the_other_way(place):
