@@ -21,7 +21,8 @@ class LinkPlan:
     """One replica's port tied to one replica's port.
 
     group: links of one sending port among which a message is shared; each group gets every message.
-    credit, credit_bytes: the window of a stream; for a call, credit is how many requests may be under way.
+    credit, credit_bytes: the window of a stream; for a call, credit is how many requests may be under way. feedback: it
+    closes a cycle, so a checkpoint does not wait for its barrier.
     """
 
     number: int
@@ -32,6 +33,7 @@ class LinkPlan:
     receiver: tuple[str, int, str]
     credit: int
     credit_bytes: int
+    feedback: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ class EdgeOfGraph(Protocol):
     def credit(self) -> int: ...
     @property
     def credit_bytes(self) -> int: ...
+    @property
+    def feedback(self) -> bool: ...
 
 
 def make_plan(
@@ -193,6 +197,7 @@ def _links(nodes: dict[str, NodeOfGraph], edges: tuple[EdgeOfGraph, ...]) -> lis
                         (edge.receiver.node, to, edge.receiver.port),
                         edge.credit,
                         edge.credit_bytes,
+                        edge.feedback,
                     )
                 )
     return links

@@ -18,10 +18,12 @@ from typing import Any, Generic, TypeVar, cast
 import trio
 
 from flow.batch import Batch, Staging, bucket_for, powers_of_two
+from flow.deterministic import aligned
 from flow.links import CallLink, NewestLink, StreamLink
 from flow.mailbox import YIELD_EVERY, NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message, as_library, freeze, size_in_bytes
 from flow.port_spec import PortSpec
+from flow.tally import Count
 
 M = TypeVar("M", bound=Message)
 Q = TypeVar("Q", bound=Message)
@@ -68,6 +70,8 @@ class In(Generic[M]):
             else:
                 handling.began()
         spec.check(message)  # against this end's sizes, which the sender's may not fix
+        if spec.aligned:
+            message = aligned(message)
         return cast(M, as_library(message))
 
     def receive_nowait(self) -> M | None:
@@ -78,6 +82,8 @@ class In(Generic[M]):
         if self._spec.watch is not None:
             self._spec.watch.took_at_once(message, (self._mailbox.link, self._mailbox.sequence))
         self._spec.check(message)
+        if self._spec.aligned:
+            message = aligned(message)
         return cast(M, as_library(message))
 
 
@@ -348,3 +354,20 @@ class Latest(Generic[M]):
         with self._spec.rest:
             await self._mailbox.wait(newer_than)
         return cast(M, self.newest)
+
+
+def counts_of(port: Any) -> list[Count]:
+    """What together counts the messages of a stream, or the values, that passed a port; none if nothing does.
+
+    Of questions and answers there are batches, which nothing here counts.
+    """
+    links: Sequence[StreamLink | NewestLink] = ()
+    if isinstance(port, In):
+        # Of several edges each may have a count, or all share the port's.
+        tallies = (port._mailbox.tally, *port._mailbox.tallies.values())
+        return list({id(tally.messages): tally.messages for tally in tallies}.values())
+    if isinstance(port, Out):
+        links = port._groups[0] if port._groups else ()  # each group gets every message
+    elif isinstance(port, Publish):
+        links = port._links[:1]  # each link gets every value
+    return [link.tally.messages for link in links]

@@ -4,14 +4,17 @@
     port.watch = Watch(gate, taps)      someone does
 
 A tap copies what it asked for into the bounded outbox of its client, or counts what it drops; nothing here waits
-for a client. The gate is what a paused node waits at, between two messages, and each step lets one through.
+for a client. One that wants ten samples a second sleeps between them: its port is not watched meanwhile, and what
+passes is known from the counts that the port keeps anyway. The gate is what a paused node waits at, between two
+messages, and each step lets one through.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -22,7 +25,8 @@ from flow.inspect.trace import PortTrace, Recorder
 from flow.inspect.trace_layout import Flow, Kind
 from flow.message import Message, size_in_bytes
 from flow.occupancy import Occupancy
-from flow.port_spec import PortSpec, Rest, spec_of
+from flow.port_spec import Rest, spec_of
+from flow.ports import counts_of
 
 # A frame around the samples of a tap.
 _AROUND = 1024
@@ -56,6 +60,7 @@ class Tap:
     seen: int = 0
     sent: int = 0
     dropped: int = 0
+    asleep: bool = False
     _skipped: int = 0
     _dropped: int = 0
     _next_at: float = 0.0
@@ -65,10 +70,11 @@ class Tap:
         if self.only and what != self.only:
             return
         number, self.seen = self.seen, self.seen + 1
-        now = time.monotonic()
+        now = trio.current_time()
         if self.left == 0 or number % self.every or now < self._next_at:
             self._skipped += 1
             return
+        self._next_at = now + self.gap_s
         if not self.outbox.has_room(min(size_in_bytes(message), self.most_bytes) + _AROUND):
             self.dropped += 1
             self._dropped += 1
@@ -83,11 +89,19 @@ class Tap:
             "fields": fields_of(message, self.most_bytes),
         }
         self.outbox.offer(pack({"tap": self.number, "sample": sample}))
-        self._next_at = now + self.gap_s
         self.sent += 1
         self._skipped = self._dropped = 0
         if self.left is not None:
             self.left -= 1
+
+    def rests_s(self) -> float:
+        """For how long it wants nothing of what passes; 0 if it wants the next or has to count to the one it wants."""
+        return max(self._next_at - trio.current_time(), 0.0) if self.gap_s and self.every == 1 else 0.0
+
+    def passed_unseen(self, messages: int) -> None:
+        """So many messages passed while it slept."""
+        self.seen += messages
+        self._skipped += messages
 
 
 @dataclass
@@ -170,13 +184,14 @@ class _Held:
 class Watch:
     """What one port does for inspectors. paces: whether the gate of its node stands at this port.
 
-    Of what is traced, `came` is the link and the number there of each message.
+    Of what is traced, `came` is the link and the number there of each message. slept: told when a tap may sleep.
     """
 
     gate: Gate
-    taps: list[Tap]
+    taps: Sequence[Tap]
     paces: bool
     trace: PortTrace | None = None
+    slept: Callable[[Tap], None] | None = None
 
     async def before_take(self) -> None:
         if self.trace is not None:
@@ -260,6 +275,8 @@ class Watch:
     def _offer(self, message: Message, what: str) -> None:
         for tap in self.taps:
             tap.offer(message, what)
+            if self.slept is not None and tap.rests_s():
+                self.slept(tap)
 
 
 @dataclass
@@ -274,11 +291,11 @@ class NodeWatch:
     gate: Gate | None = None
     paused: bool = False
     recorder: Recorder | None = None
-    _specs: dict[str, PortSpec] = field(default_factory=dict)
+    _ports: dict[str, object] = field(default_factory=dict)
 
     def attach(self, ports: dict[str, object], rest: Rest, taking: Rest, occupancy: Occupancy | None) -> None:
         """The node starts, with new ports, in the task that runs now."""
-        self._specs = {name: spec_of(port) for name, port in ports.items()}
+        self._ports = ports
         self.gate = Gate(rest, taking, occupancy, closed=self.paused)
         if self.recorder is not None:
             self.recorder.begins(self.node)
@@ -314,14 +331,32 @@ class NodeWatch:
         self.taps[port].remove(tap)
         self._refresh()
 
+    def _sleep(self, port: str, tap: Tap) -> None:
+        tap.asleep = True
+        trio.lowlevel.spawn_system_task(self._wake, port, tap, self._passed(port), tap.rests_s())
+        self._refresh()
+
+    def _passed(self, port: str) -> int:
+        return sum(count.value for count in counts_of(self._ports[port]))
+
+    async def _wake(self, port: str, tap: Tap, before: int, after_s: float) -> None:
+        await trio.sleep(after_s)
+        tap.passed_unseen(self._passed(port) - before)
+        tap.asleep = False
+        self._refresh()
+
     def _refresh(self) -> None:
         if self.gate is None:
             return
         consuming = [name for name, kind in self.kinds.items() if kind in ("In", "Serve")]
         pacing = consuming or [name for name, kind in self.kinds.items() if kind in ("Out", "Call")]
-        for name, spec in self._specs.items():
-            taps, paces, trace = self.taps.get(name, []), name in pacing and self.paused, None
+        for name, port in self._ports.items():
+            spec, kind = spec_of(port), self.kinds[name]
+            taps = [tap for tap in self.taps.get(name, []) if not tap.asleep]
+            paces, trace = name in pacing and self.paused, None
             if self.recorder is not None:
-                makes = not consuming and self.kinds[name] == "Out"
+                makes = not consuming and kind == "Out"
                 trace = PortTrace(self.recorder, self.node, name, makes)
-            spec.watch = Watch(self.gate, taps, paces, trace) if taps or paces or trace is not None else None
+            slept = partial(self._sleep, name) if counts_of(port) else None
+            watch = Watch(self.gate, taps, paces, trace, slept)
+            spec.watch = watch if taps or paces or trace is not None else None

@@ -49,6 +49,7 @@ class Edge:
     mode: str = ""
     credit: int = 1
     credit_bytes: int = 1 << 40
+    feedback: bool = False
 
     @property
     def sender(self):

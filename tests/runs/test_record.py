@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -35,9 +36,24 @@ def started(home: Home, at: int = 5000, **trouble: object):
     return running
 
 
+def recorder(home: Home, *words: str) -> subprocess.Popen[str]:
+    """`flow record` of what the source sends, under way."""
+    return subprocess.Popen(
+        [*FLOW, "record", "source.numbers", *words],
+        cwd=ROOT,
+        env=home.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def test_what_a_node_died_of_is_had_again_from_the_recording(home: Home):
     running = started(home, at=1500, starts=1)
-    said = told(home, "record", "source.numbers", "--seconds", "4")
+    recording = recorder(home, "--seconds", "100")
+    running.until(lambda: "is too much" in running.log("main"), "a death")
+    recording.send_signal(signal.SIGINT)
+    said, _ = recording.communicate(timeout=20)
     (file,) = (running.run.path / "recordings").glob("*.flow")
     assert f"{file}: " in said
     assert f"flow replay {file} step0" in said
@@ -45,14 +61,7 @@ def test_what_a_node_died_of_is_had_again_from_the_recording(home: Home):
     assert died
     assert f"flow replay {file} step0" in running.log("supervisor")
     # A run that ends while it is recorded leaves what passed until then.
-    recording = subprocess.Popen(
-        [*FLOW, "record", "source.numbers", "-n", "100000", "-o", str(home.path / "end.flow")],
-        cwd=ROOT,
-        env=home.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    recording = recorder(home, "-n", "100000", "-o", str(home.path / "end.flow"))
     end = home.path / "end.flow"
     running.until(lambda: end.exists() and end.stat().st_size > 10_000, "a recording")
     ended(running)

@@ -1,12 +1,15 @@
 """Measure the inspector's page: how soon it is drawn, and what looking through it costs a run.
 
     python -m tools.bench.web_inspector
+    python -m tools.bench.web_inspector --atari
 
-A stream of 28 KiB frames between two workers as fast as it goes. First screen: from the command to the graph drawn in
-a headless Chromium that was already there, and what the inspector itself computes until then, which says more where the
-machine is busy. Then, in turns of a few seconds, nobody looks, a page looks twice a second, and a page looks and taps
-ten frames a second; beside each turn stands the one without a page of the same round. Cores are of the inspector alone.
-The page's streams are read here, without a browser, whose own work is not the run's price.
+A stream of 28 KiB frames between two workers as fast as it goes or, with --atari, graphs/laser_atari.toml, whose actor
+asks its policy with stacks of frames. First screen: from the command to the graph drawn in a headless Chromium that was
+already there, and what the inspector itself computes until then, which says more where the machine is busy. Then, in
+turns of a few seconds, nobody looks, a page looks twice a second, and a page looks and taps ten frames a second; beside
+each turn stands the one without a page of the same round. CPU is of all workers, a frame: on a machine that is busy
+with other things it says more than frames/s. Cores are of the inspector alone. The page's streams are read here,
+without a browser, whose own work is not the run's price.
 """
 
 from __future__ import annotations
@@ -43,20 +46,24 @@ main = ["sender"]
 other = ["receiver"]
 """
 NOBODY = "nobody looks"
-TURNS: dict[str, tuple[str, ...]] = {
-    NOBODY: (),
-    "a page, twice a second": ("/api/live",),
-    "a page that taps ten frames a second": ("/api/live", "/api/tap?node=receiver&port=frames"),
-}
+LOOKS, TAPS = "a page, twice a second", "a page that taps ten frames a second"
+ATARI = Path(__file__).parents[2] / "graphs" / "laser_atari.toml"
 WARM_S = 1.5
 
 
+def turns_of(tapped: str) -> dict[str, tuple[str, ...]]:
+    """What is read in each turn, where the page taps that port."""
+    node, port = tapped.split(".")
+    return {NOBODY: (), LOOKS: ("/api/live",), TAPS: ("/api/live", f"/api/tap?node={node}&port={port}")}
+
+
 @contextlib.contextmanager
-def going() -> Iterator[RunDirectory]:
-    """The run, while the block lasts."""
+def going(graph: Path | None) -> Iterator[RunDirectory]:
+    """A run of a graph, the streams if it is None, while the block lasts."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        graph = Path(folder) / "bench.toml"
-        graph.write_text(GRAPH)
+        if graph is None:
+            graph = Path(folder) / "bench.toml"
+            graph.write_text(GRAPH)
         command = [sys.executable, "-m", "flow", "run", str(graph), "--runs", folder]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
@@ -70,13 +77,25 @@ def going() -> Iterator[RunDirectory]:
 
 
 def frames(run: RunDirectory) -> int:
-    """How many have arrived."""
+    """How many there were."""
+    return counted(run)[0]
+
+
+def counted(run: RunDirectory) -> tuple[int, int]:
+    """How many frames there were, and for how many us of CPU time of all workers.
+
+    A page counts its worker's time: nodes of one worker say the same.
+    """
     with contextlib.closing(Look(run)) as look:
-        return next((view.counters.get("frames", 0) for view in look.views() if view.node == "receiver"), 0)
+        views = look.views()
+    cpu_us = {view.pid: view.counters.get("_cpu_us", 0) for view in views}
+    return sum(view.counters.get("frames", 0) for view in views), sum(cpu_us.values())
 
 
 def first_screen(run: RunDirectory, figures: Figures, rounds: int) -> None:
     """From the command to the drawn graph."""
+    if not rounds:
+        return
     with browser() as chromium:
         for _ in range(rounds):
             page = chromium.new_page()
@@ -109,19 +128,20 @@ def read(link: str, paths: tuple[str, ...]) -> None:
         threading.Thread(target=follow, args=(each, cookie), daemon=True).start()
 
 
-def turn(run: RunDirectory, name: str, seconds: float, figures: Figures) -> None:
+def turn(run: RunDirectory, name: str, streams: tuple[str, ...], seconds: float, figures: Figures) -> None:
     """A few seconds of the run with the streams of a turn open."""
     with contextlib.ExitStack() as stack:
         pid = None
-        if TURNS[name]:
+        if streams:
             process, link = stack.enter_context(page_server(str(run.path)))
-            read(link, TURNS[name])
+            read(link, streams)
             pid = process.pid
         time.sleep(WARM_S)
-        began, before, cpu = time.monotonic(), frames(run), cpu_seconds(pid) if pid else 0.0
+        began, (before, run_cpu), cpu = time.monotonic(), counted(run), cpu_seconds(pid) if pid else 0.0
         time.sleep(seconds)
-        took = time.monotonic() - began
-        figures.add(name, "frames/s", (frames(run) - before) / took)
+        took, (after, run_cpu_after) = time.monotonic() - began, counted(run)
+        figures.add(name, "frames/s", (after - before) / took)
+        figures.add(name, "CPU-us", (run_cpu_after - run_cpu) / max(after - before, 1))
         if pid:
             figures.add(f"  the inspector of: {name}", "cores", (cpu_seconds(pid) - cpu) / took)
 
@@ -131,16 +151,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.bench.web_inspector", description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=4, help="rounds, A B C A B C (default 4)")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each turn (default 4)")
+    parser.add_argument("--atari", action="store_true", help="look at LASER on Pong, not at a bare stream")
+    parser.add_argument("--screens", type=int, default=4, help="first screens; 0 needs no browser (default 4)")
     options = parser.parse_args()
     figures = Figures()
-    with going() as run:
-        first_screen(run, figures, options.rounds)
+    turns = turns_of("actor.policy" if options.atari else "receiver.frames")
+    with going(ATARI if options.atari else None) as run:
+        first_screen(run, figures, options.screens)
         for _ in range(options.rounds):
-            for name in TURNS:
-                turn(run, name, options.seconds, figures)
-    figures.hold("first screen", "s", 1.5, at_least=False)
-    for name in list(TURNS)[1:]:
+            for name, streams in turns.items():
+                turn(run, name, streams, options.seconds, figures)
+    if options.screens:
+        figures.hold("first screen", "s", 1.5, at_least=False)
+    for name in (LOOKS, TAPS):
         figures.relate(name, "frames/s", NOBODY, target=0.99)
+        figures.relate(name, "CPU-us", NOBODY, target=1.01, at_least=False)
         figures.hold(f"  the inspector of: {name}", "cores", 0.1, at_least=False)
     print_table(figures, ("flow-research", "trio", "hypercorn"), [f"load at the end: {os.getloadavg()[0]:.1f}"])
 

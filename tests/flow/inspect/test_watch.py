@@ -126,6 +126,42 @@ async def test_a_tap_sees_each_message_once_or_counts_it(room, every, left, coun
         assert tap.seen == count
 
 
+@given(
+    end=st.sampled_from(["a", "b"]),
+    pauses=st.lists(st.sampled_from([0.0, 0.03, 0.2]), max_size=30),
+    restarts=st.booleans(),
+)
+async def test_a_tap_with_a_rate_sleeps_between_samples_and_counts_what_it_did_not_see(end, pauses, restarts):
+    async with joined("memory", *STREAM) as run:
+        out, into = run.ports("a").out, run.ports("b").into
+        ports, box = ({"out": out} if end == "a" else {"into": into}), Box()
+        (name,) = ports
+        watch = watching("Out" if end == "a" else "In", **ports)
+        tap = Tap(1, box, gap_s=0.1)
+        watch.open(name, tap)
+        wanted, next_at = [], 0.0
+        for number, pause in enumerate(pauses):
+            await trio.sleep(pause)
+            if restarts and number == 3:
+                watch.attach(ports, NeverResting(), NeverResting(), None)
+            if trio.current_time() >= next_at:
+                wanted.append(number)
+                next_at = trio.current_time() + 0.1
+            await out.send(Tick(0, number))
+            assert (await into.receive()).number == number
+            assert spec_of(ports[name]).watch is None
+        await trio.sleep(0.15)
+        assert spec_of(ports[name]).watch is not None
+        samples = box.samples()
+        assert [sample.fields["number"] for sample in samples] == wanted
+        assert [sample.number for sample in samples] == wanted
+        gaps = [after - before - 1 for before, after in zip([-1, *wanted], wanted, strict=False)]
+        assert [sample.skipped for sample in samples] == gaps
+        assert tap.seen == len(pauses)
+        watch.close(name, tap)
+        assert spec_of(ports[name]).watch is None
+
+
 async def test_what_is_copied_is_not_changed_later_and_large_arrays_are_cut():
     blocks = [Node("a", source), Node("b", sink)], [Edge("a.blocks", "b.blocks", "share", 4)]
     async with joined("memory", *blocks) as run:
