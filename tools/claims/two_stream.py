@@ -1,6 +1,6 @@
 """What the two-stream paper claims of motion and appearance, on generated videos (arXiv:1406.2199, tables 1 and 3).
 
-    python -m tools.claims.two_stream               A with three seeds, B with one; ten minutes on two idle cores
+    python -m tools.claims.two_stream               A with three seeds, B with one; is to take ten minutes
     python -m tools.claims.two_stream --seeds 1     one of them
     python -m tools.claims.two_stream --seeds-b 1 2 3 --minutes 20
 
@@ -74,7 +74,7 @@ def main() -> int:
     print(CAVEAT)
     told = ", ".join(map(str, seeds_b)) or "none"
     print(
-        f"Seeds of A: {', '.join(map(str, options.seeds))}. Of B: {told}; three of A and one of B fit in ten minutes."
+        f"Seeds of A: {', '.join(map(str, options.seeds))}. Of B: {told}: the time is meant for three of A, one of B."
     )
     print(f"It took {cpu:.0f} s of processors beside {60 * minutes:.0f} s of time.\n")
     in_time = {f"all of it in {minutes:.1f} minutes, at most {options.minutes:g}": minutes <= options.minutes}
