@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flow.message import Message as Message
     from flow.message import Tensor as Tensor
     from flow.node_type import NodeType as NodeType
+    from flow.node_type import Play as Play
     from flow.node_type import node as node
     from flow.ports import Call as Call
     from flow.ports import In as In
@@ -44,6 +45,7 @@ _PLACES = {
     "Names": "flow.setting",
     "NodeType": "flow.node_type",
     "Out": "flow.ports",
+    "Play": "flow.node_type",
     "Promises": "flow.promises",
     "Publish": "flow.ports",
     "Range": "flow.setting",

@@ -110,7 +110,7 @@ class Assembly:
             self._say_kind(page, name, plan, tally)
         here = self._is_here(plan.receiver)
         peer = self.hub.peer(self.plan.worker_of(*plan.receiver[:2])) if not here else None
-        route: Any = Route(self.hub, peer, plan.number) if peer is not None else self._memory_route(plan)
+        route: Any = Route(self.hub, peer, plan.number, plan.compress) if peer is not None else self._memory_route(plan)
         link = self._link(plan, route, tally)
         if peer is None:
             route.link = link
@@ -148,7 +148,8 @@ class Assembly:
         """The receiving end of a link from another worker."""
         peer = self.hub.peer(self.plan.worker_of(*plan.sender[:2]))
         schema = self._schema(plan.receiver, 0)
-        self.hub.received[plan.number] = Received(peer, self.mailboxes[plan.receiver], schema, plan.credit)
+        mailbox = self.mailboxes[plan.receiver]
+        self.hub.received[plan.number] = Received(peer, mailbox, schema, plan.credit, plan.compress)
 
     def _schema(self, end: End, which: int) -> Schema:
         node_type = self.types[end[0]]

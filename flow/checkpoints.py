@@ -155,7 +155,7 @@ def read_state(directory: Path, node: str) -> tuple[dict[str, Any] | None, list[
     for place in (directory, *sorted(older, reverse=True)):
         try:
             manifest = _manifest(place)
-            files = [f"{node}.msgpack", f"{node}.safetensors"]
+            files = state_files(node)
             if files[0] not in manifest["files"]:
                 return None, problems
             for name in files:
@@ -164,6 +164,23 @@ def read_state(directory: Path, node: str) -> tuple[dict[str, Any] | None, list[
         except (CheckpointError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             problems.append(str(error))
     raise CheckpointError("\n".join(problems))
+
+
+def state_files(node: str) -> list[str]:
+    """The files of a node's state."""
+    return [f"{node}.msgpack", f"{node}.safetensors"]
+
+
+def is_whole(directory: Path, node: str) -> bool:
+    """Whether the state of a node in a checkpoint is as it was written, or it keeps none."""
+    try:
+        manifest = _manifest(directory)
+        for name in state_files(node):
+            if name in manifest["files"]:
+                _require_whole(directory, name, manifest)
+    except (CheckpointError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return True
 
 
 def require_same_graph(checkpoint: Checkpoint, nodes: dict[str, str]) -> None:

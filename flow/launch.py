@@ -21,8 +21,10 @@ from flow.checkpoints import Checkpoint
 from flow.disk_space import watch_disk
 from flow.errors import CheckpointError, MissingError
 from flow.graph.cuts import not_as_before, not_determined
+from flow.graph.hosts import placement
 from flow.graph.model import Graph, place
 from flow.graph.write import write_graph
+from flow.hosts.home import at_home, open_home
 from flow.inspect.supervisor_control import serve_supervisor
 from flow.liveness import shown_after_s
 from flow.missing import MissingMetrics
@@ -58,7 +60,7 @@ def run_graph(
     with directory.own():
         directory.remove_sockets()  # of a supervisor that was killed; workers refuse a path that exists
         checkpoint = _checkpoint(graph, directory) if resumed else None
-        plan = make_plan(dict(graph.nodes), graph.edges, place(graph), seed=seed)
+        plan, join = _plan(graph, seed)
         options = options or Options()
         about = directory.begin(
             write_graph(graph),
@@ -83,8 +85,10 @@ def run_graph(
                     supervisor.log.warning("", text)
                 reporter.put(progress)
 
-            supervisor = Supervisor(plan, directory, monitor, graph.until, modules(plan), observe, options, checkpoint)
+            supervisor = Supervisor(plan, directory, monitor, graph.until, at_home(plan), observe, options, checkpoint)
             supervisor.beside, supervisor.resumed = _beside, resumed
+            if join:
+                print(open_home(supervisor, join, write_graph(graph)).invitation())
             _say_what_is_weaker(supervisor, graph)
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)
@@ -109,19 +113,17 @@ def _say_what_is_weaker(supervisor: Supervisor, graph: Graph) -> None:
         supervisor.log.warning("", f"going on from checkpoint {before.number}, in which {text}")
 
 
+def _plan(graph: Graph, seed: int) -> tuple[Plan, str]:
+    """The plan of a run, and where other hosts join it, "" if it has none."""
+    where = placement(graph)
+    plan = make_plan(dict(graph.nodes), graph.edges, place(graph), seed=seed, hosts=where.hosts, listen=where.listen)
+    return plan, where.join
+
+
 async def _beside(supervisor: Supervisor) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_supervisor, supervisor)
         nursery.start_soon(watch_disk, supervisor)
-
-
-def modules(plan: Plan) -> dict[tuple[str, ...], list[str]]:
-    """What each fork server imports: what its workers' nodes need, then the nodes."""
-    wanted: dict[tuple[str, ...], list[str]] = {}
-    for worker in plan.workers:
-        names = wanted.setdefault(worker.needs, ["flow.worker", *worker.needs])
-        names += [node.type.rpartition(":")[0] for node in worker.nodes]
-    return {needs: list(dict.fromkeys(names)) for needs, names in wanted.items()}
 
 
 def _checkpoint(graph: Graph, directory: RunDirectory) -> Checkpoint | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flow.stats import read_page
@@ -53,6 +53,24 @@ def edge_counts(state: Path) -> dict[str, EdgeCount]:
             else:
                 count.received += value
     return counts
+
+
+class Ledger:
+    """Looks at a run's edges now and then. late: pages of other hosts are copies, some fractions of a second old."""
+
+    def __init__(self, state: Path, *, late: bool) -> None:
+        self._state, self._late = state, late
+        self._before: dict[str, EdgeCount] = {}
+
+    def problems(self) -> list[str]:
+        """Edges on which more came out than went in."""
+        counts = edge_counts(self._state)
+        if self._late:
+            # What had come out when it was looked at last has gone in by now, also in the oldest copy.
+            before, self._before = self._before, counts
+            then = {edge: before.get(edge, EdgeCount()) for edge in counts}
+            counts = {edge: replace(then[edge], sent=count.sent) for edge, count in counts.items()}
+        return problems(counts)
 
 
 def problems(counts: dict[str, EdgeCount]) -> list[str]:

@@ -107,16 +107,21 @@ class Message:
     """Base of all messages; a subclass's annotations are its fields.
 
     `class Question(Message, repeatable=True)` says that asking twice does no harm: a call is then asked again
-    when its server was restarted before it answered.
+    when its server was restarted before it answered. `shown="module:function"` names what an inspector shows of it
+    beside numbers; see `flow/inspect/shown.py`.
     """
 
     fields: ClassVar[tuple[Field, ...]] = ()
     repeatable: ClassVar[bool] = False
+    shown: ClassVar[str] = ""
 
-    def __init_subclass__(cls, *, repeatable: bool = False, fields: tuple[Field, ...] | None = None) -> None:
+    def __init_subclass__(
+        cls, *, repeatable: bool = False, shown: str = "", fields: tuple[Field, ...] | None = None
+    ) -> None:
         super().__init_subclass__()
         dataclasses.dataclass(frozen=True, eq=False)(cls)
         cls.repeatable = repeatable
+        cls.shown = shown
         cls.fields = _read_fields(cls) if fields is None else fields  # given: of a type derived from others
 
 

@@ -49,7 +49,8 @@ class MissingMetrics:
     def _reports(self, progress: Progress, yet: str, *, all_of_them: bool) -> Iterable[str]:
         known = {*progress.counters, *progress.gauges, *progress.series}
         for name in self._report:
-            near = _near(name, known)
+            # A name that is asked for beside it is not what was meant.
+            near = _near(name, known - {*self._report})
             if name not in known and (near or all_of_them):
                 yield f"[report] {name}: nobody has counted or recorded that{yet}{near}"
 

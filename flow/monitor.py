@@ -255,7 +255,7 @@ class Monitor:
         if beat != view.beat or state != "running":
             beat, since = view.beat, now
         self._beats[key] = (beat, since)
-        if state in ALIVE and not _is_alive(view.pid):
+        if state in ALIVE and not view.has_process(_is_alive):
             state = "gone"
         elif beat > 0 and now - since > HUNG_S:
             state = "hung"

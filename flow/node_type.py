@@ -37,6 +37,19 @@ Check = Callable[[Mapping[str, Any]], None]
 """Holds a node's settings to each other: raises SettingError where they cannot go together."""
 F = TypeVar("F", bound=NodeFunction)
 
+
+@dataclass(frozen=True)
+class Play:
+    """How a person plays against what a node has learned: `flow play`.
+
+    function: "module:function", called with a `flow.playing.Asked`. same: settings in which a graph and the run that a
+    checkpoint is of must agree.
+    """
+
+    function: str
+    same: tuple[str, ...] = ()
+
+
 # Each kind of port, and the kind at the other end of its edges.
 OTHER_END = {
     "Out": "In",
@@ -97,7 +110,7 @@ class NodeType(Generic[F]):
     name: "module:function", as a graph file writes it, or "/path/of/file.py:function". needs: packages a worker
     imports before it runs the node, "torch" for instance; a worker none of whose nodes need torch never imports it.
     binds: says what type variables are that no edge decides: those of a `map`'s function, say. promises: what
-    `flow test` holds it to. check: holds its settings to each other.
+    `flow test` holds it to. check: holds its settings to each other. play: how a person plays against it.
     """
 
     def __init__(
@@ -107,8 +120,10 @@ class NodeType(Generic[F]):
         binds: Binds | None = None,
         promises: Promises | None = None,
         check: Check | None = None,
+        play: Play | None = None,
     ) -> None:
         self.function = function
+        self.play = play
         self.needs = needs
         self.binds = binds
         self.check = check
@@ -264,6 +279,7 @@ def node(
     binds: Binds | None = None,
     promises: Promises | None = None,
     check: Check | None = None,
+    play: Play | None = None,
 ) -> Callable[[F], NodeType[F]]: ...
 def node(
     function: F | None = None,
@@ -273,6 +289,7 @@ def node(
     binds: Binds | None = None,
     promises: Promises | None = None,
     check: Check | None = None,
+    play: Play | None = None,
 ) -> NodeType[F] | Callable[[F], NodeType[F]]:
     """Declare an async function to be a node type.
 
@@ -284,10 +301,11 @@ def node(
       promises: what `flow test` holds the node to beyond its types, and what it is excused from.
       check: called with the settings by `flow check`, and to be called by the node: raises SettingError where they
         cannot go together, so that a graph that could never go on is refused before it starts.
+      play: how a person plays against what it has learned.
     """
     if function is not None:
         return NodeType(function)
-    return lambda decorated: NodeType(decorated, needs, binds, promises, check)
+    return lambda decorated: NodeType(decorated, needs, binds, promises, check, play)
 
 
 def load(name: str) -> NodeType[Any]:

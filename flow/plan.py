@@ -7,7 +7,9 @@ hosts. The same list of links goes to all, so that both ends of a link agree on 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from flow.node_type import NodeType
@@ -22,7 +24,8 @@ class LinkPlan:
 
     group: links of one sending port among which a message is shared; each group gets every message.
     credit, credit_bytes: the window of a stream; for a call, credit is how many requests may be under way. feedback: it
-    closes a cycle, so a checkpoint does not wait for its barrier.
+    closes a cycle, so a checkpoint does not wait for its barrier. compress: with what its messages are packed, where it
+    ties two hosts.
     """
 
     number: int
@@ -34,6 +37,7 @@ class LinkPlan:
     credit: int
     credit_bytes: int
     feedback: bool = False
+    compress: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,17 @@ class NodePlan:
 
 @dataclass(frozen=True)
 class WorkerPlan:
-    """A process. needs: packages that its nodes need imported, so which fork server makes it."""
+    """A process.
+
+    needs: packages that its nodes need imported, so which fork server makes it. host: where it lives; "" in a run of
+    one host. listen: the TCP endpoint that it binds, where a link ties it to another host.
+    """
 
     name: str
     nodes: tuple[NodePlan, ...]
     needs: tuple[str, ...] = ()
+    host: str = ""
+    listen: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,9 @@ class Plan:
     links: tuple[LinkPlan, ...]
     checked: bool = True
     placed: dict[str, str] = field(default_factory=dict)
+
+    def worker(self, name: str) -> WorkerPlan:
+        return next(worker for worker in self.workers if worker.name == name)
 
     def worker_of(self, node: str, replica: int) -> str:
         return self.placed[f"{node}-{replica}"]
@@ -88,7 +101,7 @@ class Plan:
     @staticmethod
     def from_dict(raw: dict[str, Any]) -> Plan:
         workers = tuple(
-            WorkerPlan(w["name"], tuple(NodePlan(**node) for node in w["nodes"]), tuple(w["needs"]))
+            WorkerPlan(**{**w, "nodes": tuple(NodePlan(**node) for node in w["nodes"]), "needs": tuple(w["needs"])})
             for w in raw["workers"]
         )
         links = tuple(
@@ -135,6 +148,8 @@ class EdgeOfGraph(Protocol):
     def credit_bytes(self) -> int: ...
     @property
     def feedback(self) -> bool: ...
+    @property
+    def compress(self) -> str: ...
 
 
 def make_plan(
@@ -144,11 +159,15 @@ def make_plan(
     *,
     seed: int,
     checked: bool = True,
+    hosts: Mapping[str, str] = MappingProxyType({}),
+    listen: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """Plan a run.
 
     Args:
       places: for each worker the replicas it hosts, as (node, replica).
+      hosts: where each worker lives, in a run of several hosts.
+      listen: the TCP endpoint of each worker that speaks to another host.
     """
     every = ((node.name, replica) for node in nodes.values() for replica in range(node.replicas))
     numbers = {one: number for number, one in enumerate(every)}
@@ -157,11 +176,14 @@ def make_plan(
             worker,
             tuple(_node_plan(nodes[name], replica, seed, numbers[name, replica]) for name, replica in hosted),
             tuple(sorted({package for name, _ in hosted for package in nodes[name].type.needs})),
+            hosts.get(worker, ""),
+            listen.get(worker, ""),
         )
         for worker, hosted in places.items()
     )
     placed = {f"{name}-{replica}": worker for worker, hosted in places.items() for name, replica in hosted}
-    return Plan(workers, tuple(_links(nodes, edges)), checked, placed)
+    host_of = {key: hosts.get(worker, "") for key, worker in placed.items()}
+    return Plan(workers, tuple(_links(nodes, edges, host_of)), checked, placed)
 
 
 def _node_plan(node: NodeOfGraph, replica: int, seed: int, number: int) -> NodePlan:
@@ -170,7 +192,7 @@ def _node_plan(node: NodeOfGraph, replica: int, seed: int, number: int) -> NodeP
     return NodePlan(node.name, replica, node.replicas, node.type.name, node.settings, own_seed, number)
 
 
-def _links(nodes: dict[str, NodeOfGraph], edges: tuple[EdgeOfGraph, ...]) -> list[LinkPlan]:
+def _links(nodes: dict[str, NodeOfGraph], edges: tuple[EdgeOfGraph, ...], host_of: dict[str, str]) -> list[LinkPlan]:
     links: list[LinkPlan] = []
     groups = 0
     shared: dict[tuple[str, str], int] = {}  # the group of a port's `share` edges
@@ -187,6 +209,7 @@ def _links(nodes: dict[str, NodeOfGraph], edges: tuple[EdgeOfGraph, ...]) -> lis
                 if edge.mode == "share":
                     shared[key] = group
             for frm in range(sender.replicas):
+                here, there = host_of[f"{sender.name}-{frm}"], host_of[f"{receiver.name}-{to}"]
                 links.append(
                     LinkPlan(
                         len(links),
@@ -198,6 +221,7 @@ def _links(nodes: dict[str, NodeOfGraph], edges: tuple[EdgeOfGraph, ...]) -> lis
                         edge.credit,
                         edge.credit_bytes,
                         edge.feedback,
+                        edge.compress if here != there else "",
                     )
                 )
     return links

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -28,7 +28,8 @@ START_S = 120.0  # torch takes 5 s on a busy machine; a network file system may 
 class Process:
     """One incarnation of a worker.
 
-    over: set when the process is gone; status: how it went. started: its nodes were told to start.
+    over: set when the process is gone; status: how it went. started: its nodes were told to start. inbox: where workers
+    of its host reach it; address: endpoint and key, for those of other hosts.
     """
 
     worker: str
@@ -36,6 +37,8 @@ class Process:
     pid: int
     line: Speaking
     inbox: str = ""
+    address: tuple[str, bytes] | None = None
+    host: str = ""
     started: bool = False
     over: trio.Event = field(default_factory=trio.Event)
     status: int | None = None
@@ -231,6 +234,15 @@ class ForkServers:
         """End them and whatever workers are left."""
         for server in self._servers.values():
             server.kill()
+
+
+def modules(workers: Iterable[WorkerPlan]) -> dict[tuple[str, ...], list[str]]:
+    """What each fork server imports: what its workers' nodes need, then the nodes."""
+    wanted: dict[tuple[str, ...], list[str]] = {}
+    for worker in workers:
+        names = wanted.setdefault(worker.needs, ["flow.worker", *worker.needs])
+        names += [node.type.rpartition(":")[0] for node in worker.nodes]
+    return {needs: list(dict.fromkeys(names)) for needs, names in wanted.items()}
 
 
 def last_line(path: Path) -> str:

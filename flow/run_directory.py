@@ -82,6 +82,10 @@ class RunDirectory:
     def name(self) -> str:
         return self.path.name
 
+    def called_after(self, title: str) -> bool:
+        """Whether `create` was given this title, a graph file's name for instance."""
+        return re.fullmatch(rf"{re.escape(_plain(title))}-\d{{8}}-\d{{6}}-[0-9a-f]{{4}}", self.name) is not None
+
     @property
     def graph_file(self) -> Path:
         return self.path / "graph.toml"

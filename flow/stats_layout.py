@@ -34,7 +34,10 @@ SIZES: Final[dict[Kind, int]] = {"counter": 8, "gauge": 8, "series": SERIES_SIZE
 
 # Header words, 8 bytes each.
 (W_MAGIC, W_VERSION, W_SIZE, W_SLOTS, W_FREE, W_PID, W_INCARNATION, W_STATE, W_BEAT, W_STARTED, W_CHANGED,
- W_TEXT_SEQUENCE, W_TEXT_SIZE, W_NODE_SIZE, W_REPLICA, W_WORKER_SIZE, W_BEATEN) = range(17)  # fmt: skip
+ W_TEXT_SEQUENCE, W_TEXT_SIZE, W_NODE_SIZE, W_REPLICA, W_WORKER_SIZE, W_BEATEN, W_AWAY) = range(18)  # fmt: skip
+
+HERE, AWAY, AWAY_GONE = range(3)
+"""Whether the page is of a worker of this machine, or the copy of one elsewhere: of one that lives, or is gone."""
 
 AT_NODE, AT_WORKER, NODE_MAX = 256, 384, 120
 AT_TEXT, TEXT_MAX = 512, 1024

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +63,12 @@ class PageView:
     series: dict[str, SeriesView] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     helps: dict[str, str] = field(default_factory=dict)
+    away: int = layout.HERE
+    """Whether its worker is of another machine, where its pid is."""
+
+    def has_process(self, is_alive: Callable[[int], bool]) -> bool:
+        """Whether its worker lives, as is_alive says of pids of this machine, or its host says of it."""
+        return is_alive(self.pid) if self.away == layout.HERE else self.away == layout.AWAY
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ class PageReader:
             return None
         words = struct.unpack_from("=16q", memory)
         started, changed = struct.unpack_from("=2d", memory, layout.W_STARTED * 8)
-        (beaten,) = struct.unpack_from("=d", memory, layout.W_BEATEN * 8)
+        beaten, away = struct.unpack_from("=dq", memory, layout.W_BEATEN * 8)
         marked, mark = _older_mark(memory)
         view = PageView(
             node=_text(memory, layout.AT_NODE, words[layout.W_NODE_SIZE], layout.NODE_MAX),
@@ -128,6 +135,7 @@ class PageReader:
             text=self._read_text(memory),
             beaten=beaten,
             marked=marked,
+            away=away,
         )
         for index, slot in enumerate(self._directory(memory, words[layout.W_SLOTS])):
             _read_slot(memory, slot, view, since)

@@ -21,16 +21,18 @@ from dataclasses import dataclass, field
 
 import trio
 
-from flow import deterministic, ledger
+from flow import deterministic
 from flow.checkpointing import Checkpointing
 from flow.checkpoints import Checkpoint
 from flow.control import Words
 from flow.errors import RunError
+from flow.hosts import addresses
 from flow.inspect import again
+from flow.ledger import Ledger
 from flow.liveness import Hangs, Liveness, hanging_line
 from flow.logs import EventLog
 from flow.monitor import TIME_LIMITS, Monitor
-from flow.plan import NodePlan, Plan
+from flow.plan import Plan
 from flow.processes import ForkServers, MakesProcesses, Process, last_line
 from flow.progress import Progress
 from flow.restarts import Restarts
@@ -42,7 +44,10 @@ LEDGER_S = 60.0
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is looked after. Times in seconds. deterministic: see `flow/deterministic.py`."""
+    """How a run is looked after. Times in seconds.
+
+    deterministic: see `flow/deterministic.py`. lost_s, await_s: for another host to be silent, to join.
+    """
 
     checkpoint_s: float = 60.0
     drain_s: float = 15.0
@@ -51,6 +56,8 @@ class Options:
     restarts: int = 3
     restart_period_s: float = 60.0
     deterministic: bool = False
+    lost_s: float = 10.0
+    await_s: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ class Supervisor:
         self.epochs = {worker.name: -1 for worker in self.plan.workers}
         self.incarnations = {node.key: -1 for worker in self.plan.workers for node in worker.nodes}
         self.ended: set[str] = set()
+        self.absent: set[str] = set()  # workers that could not be started
         restarts = 0 if self.options.deterministic else self.options.restarts
         self.restarts = Restarts(restarts, self.options.restart_period_s)
         environment = deterministic.ENVIRONMENT if self.options.deterministic else {}
@@ -103,6 +111,7 @@ class Supervisor:
         self.progress = self.monitor.poll()
         self.liveness = Liveness(self.directory.state)
         self.checkpointing = Checkpointing(self)
+        self.ledger = Ledger(self.directory.state, late=any(worker.host for worker in self.plan.workers))
         self.hangs = Hangs(self.options.stall_s)
         self._causes: dict[str, deque[tuple[float, str]]] = defaultdict(deque)
 
@@ -151,7 +160,7 @@ class Supervisor:
     # Workers
 
     async def _start_worker(self, worker: str) -> None:
-        plan = next(each for each in self.plan.workers if each.name == worker)
+        plan = self.plan.worker(worker)
         self.epochs[worker] += 1
         words = {"run_directory": str(self.directory.path), "plan": self.plan.to_dict(), "shown_s": self.hangs.shown_s}
         words |= {"attempt": self.checkpointing.attempt, "deterministic": self.options.deterministic}
@@ -159,7 +168,9 @@ class Supervisor:
             process = await self.servers.fork(plan, self.epochs[worker], words)
         except RunError as error:
             self.finish("failed", str(error))
-            return
+            self.absent.add(worker)
+            return self._worker_left(worker)
+        process.host = plan.host
         self.processes[worker] = process
         self.log.info(worker, f"started, pid {process.pid}", epoch=process.epoch)
         while (said := await process.line.hear()) is not None:
@@ -178,8 +189,8 @@ class Supervisor:
 
     def _worker_left(self, worker: str) -> None:
         """A worker that died is not started again; while the run ends it is said."""
-        unfinished = [node.key for node in self._nodes(worker) if node.key not in self.ended]
-        if unfinished and not self.stopping:
+        unfinished = [node.key for node in self.plan.worker(worker).nodes if node.key not in self.ended]
+        if unfinished and not self.stopping and worker not in self.absent:
             self.log.warning(worker, f"died while the run ended, with {', '.join(unfinished)} unfinished")
         self.ended.update(unfinished)
         self.changed.unpark_all()
@@ -195,7 +206,7 @@ class Supervisor:
             self._worker_left(worker)
             return
         self._remember(worker, cause)
-        nodes = [node.key for node in self._nodes(worker) if node.key not in self.ended]
+        nodes = [node.key for node in self.plan.worker(worker).nodes if node.key not in self.ended]
         self.log.warning(worker, f"{cause}; starting it again in {delay:.1f} s with {', '.join(nodes)}")
         await trio.sleep(delay)
         await self._start_worker(worker)
@@ -213,14 +224,13 @@ class Supervisor:
         times = self.options.restarts + 1
         return f"{name} died {times} times within {self.options.restart_period_s:g} s, at first of this: {first}"
 
-    def _nodes(self, worker: str) -> tuple[NodePlan, ...]:
-        return next(each for each in self.plan.workers if each.name == worker).nodes
-
     async def _heard(self, process: Process, words: Words) -> None:
         match words["say"]:
             case "ready":
-                await self._introduce(process, words["inbox"])
-                for node in self._nodes(process.worker):
+                process.inbox, process.address = words["inbox"], words["address"]
+                for to, told in addresses.introductions(process, list(self.processes.values())):
+                    await self.tell(to, **told)
+                for node in self.plan.worker(process.worker).nodes:
                     if node.key in self.ended:
                         await self.tell(process, do="over", node=node.key)
                     else:
@@ -239,15 +249,6 @@ class Supervisor:
             case "checkpointed":
                 self.checkpointing.answered(process.worker, words)
                 self.changed.unpark_all()
-
-    async def _introduce(self, process: Process, inbox: str) -> None:
-        """Tell every worker where this one listens, and this one where the others do."""
-        process.inbox = inbox
-        for other in list(self.processes.values()):
-            if other is process or not other.inbox:
-                continue
-            await self.tell(other, do="peer", worker=process.worker, inbox=inbox, epoch=process.epoch)
-            await self.tell(process, do="peer", worker=other.worker, inbox=other.inbox, epoch=other.epoch)
 
     async def _start_node(self, process: Process, key: str) -> None:
         self.incarnations[key] += 1
@@ -294,7 +295,7 @@ class Supervisor:
             self._kill_hung()
             if trio.current_time() >= next_ledger:
                 next_ledger += LEDGER_S
-                for problem in ledger.problems(ledger.edge_counts(self.directory.state)):
+                for problem in self.ledger.problems():
                     self.log.error("", problem)
             await trio.sleep(POLL_S)
 
@@ -315,7 +316,7 @@ class Supervisor:
         now = trio.current_time()
         stalled = self.liveness.seconds_since_beat(now)
         for worker, process in list(self.processes.items()):
-            keys = {node.key for node in self._nodes(worker)} - self.ended
+            keys = {node.key for node in self.plan.worker(worker).nodes} - self.ended
             worst = max((stalled.get(key, 0.0) for key in keys), default=0.0) if process.inbox else 0.0
             due = self.hangs.due(worker, worst, now)
             if due == "ask":
@@ -354,7 +355,9 @@ class Supervisor:
                 await self.tell(process, do="drain")
         with trio.move_on_after(self.options.drain_s) as scope:
             while len(self.ended) < len(self.incarnations):
+                if self.absent:  # what waits for its nodes waits in vain
+                    scope.deadline = min(scope.deadline, trio.current_time() + self.options.stop_s)
                 await self.changed.park()
         if scope.cancelled_caught:
             left = sorted(self.incarnations.keys() - self.ended)
-            self.log.warning("", f"not drained within {self.options.drain_s:g} s, stopped: {', '.join(left)}")
+            self.log.warning("", f"not drained in time, stopped: {', '.join(left)}")

@@ -22,11 +22,13 @@ import trio
 
 from flow import checkpoints, deterministic, generic, snapshot
 from flow.assembly import Assembly
+from flow.carrier.curve import KeyPair
 from flow.carrier.zeromq import Hub
 from flow.control import Line, Speaking, Words
 from flow.errors import CheckpointError
 from flow.footprint import Footprint
 from flow.host import Host
+from flow.hosts import addresses
 from flow.inspect.worker_control import serve_worker
 from flow.logs import EventLog
 from flow.long_computing import LongComputations
@@ -91,6 +93,7 @@ class Worker:
         self.epoch: int = self.words["epoch"]
         self.pid = os.getpid()
         self.plan = Plan.from_dict(self.words["plan"])
+        self.mine = self.plan.worker(self.name)
         self.directory = RunDirectory(Path(self.words["run_directory"]))
         self.log = self.make_log()
         self.turn = trio.Lock()  # of the computations of a deterministic run
@@ -104,7 +107,8 @@ class Worker:
         return Line(self.control)
 
     def make_hub(self) -> Hub:
-        return Hub(self.name, self.epoch, self._warn, through_memory=True)
+        keys = KeyPair.make() if self.mine.listen else None
+        return Hub(self.name, self.epoch, self._warn, through_memory=True, keys=keys)
 
     def make_assembly(
         self, hub: Hub, types: dict[str, NodeType[Any]], settings: dict[str, dict[str, Any]], pages: dict[str, Page]
@@ -133,7 +137,7 @@ class Worker:
         self.hub = hub
         try:
             self._build(hub)
-            await self.line.say(say="ready", inbox=str(inbox))
+            await self.line.say(say="ready", inbox=str(inbox), address=addresses.listen(hub, self.mine))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(hub.run)
                 nursery.start_soon(self._beat)
@@ -147,7 +151,6 @@ class Worker:
             hub.close()
 
     def _build(self, hub: Hub) -> None:
-        mine = next(worker for worker in self.plan.workers if worker.name == self.name)
         types = {node.name: load(node.type) for worker in self.plan.workers for node in worker.nodes}
         settings = {node.name: node.settings for worker in self.plan.workers for node in worker.nodes}
         tied = [((link.sender[0], link.sender[2]), (link.receiver[0], link.receiver[2])) for link in self.plan.links]
@@ -160,13 +163,13 @@ class Worker:
                 worker=self.name,
                 incarnation=0,
             )
-            for node in mine.nodes
+            for node in self.mine.nodes
         }
         assembly = self.make_assembly(hub, types, settings, pages)
         assembly.aligned = self.words["deterministic"]
         assembly.build()
         self.assembly = assembly
-        for node in mine.nodes:
+        for node in self.mine.nodes:
             place = self.directory.path / "nodes" / node.key
             place.mkdir(parents=True, exist_ok=True)
             self.hosts[node.key] = self.make_host(node, types[node.name], assembly, pages[node.key], place)
@@ -185,7 +188,7 @@ class Worker:
                     # It ended in the worker before this one; receivers that were started again have to hear it.
                     self.hosts[words["node"]].abandon("ended")
                 case "peer":
-                    self.hub.peer_restarted(words["worker"], Path(words["inbox"]), words["epoch"])
+                    self.hub.peer_restarted(words["worker"], addresses.where(words), words["epoch"])
                 case "drain":
                     await self._drain()
                 case "checkpoint":

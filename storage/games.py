@@ -52,8 +52,8 @@ class _Stored(NamedTuple):
 class GameStatistics:
     """What a store of games holds and has done.
 
-    positions, games, stored_bytes: now. added_positions: since it was made. fill: 0 to 1, by positions or bytes,
-    whichever is nearer the capacity.
+    positions, games, stored_bytes: now. drawable: positions that can be drawn. added_positions: since it was made.
+    fill: 0 to 1, by positions or bytes, whichever is nearer the capacity.
     """
 
     games: int
@@ -61,6 +61,7 @@ class GameStatistics:
     stored_bytes: int
     added_positions: int
     fill: float
+    drawable: int
 
 
 class GameStore:
@@ -141,7 +142,8 @@ class GameStore:
         """Store a group of games in one transaction: after a crash all of it is there, or nothing.
 
         Args:
-          games: columns (T, ...) of each, and the priority of each of its positions, (T,), 0 or more.
+          games: columns (T, ...) of each, and the priority of each of its positions, (T,), 0 or more. A position that
+            is added with 0 is never drawn: it is there for the others' sake.
 
         Raises:
           StorageError: columns that do not fit, a game above the capacity, a priority that is no number of 0 or more.
@@ -239,7 +241,8 @@ class GameStore:
         """Count what the store holds and has done."""
         with self._lock:
             fill = max(self._positions / self.capacity_positions, self._size / self.capacity_bytes)
-            return GameStatistics(len(self._games), self._positions, self._size, self._priorities.next, fill)
+            held = self._priorities
+            return GameStatistics(len(self._games), self._positions, self._size, held.next, fill, held.drawable)
 
     def _check_columns(self, columns: Mapping[str, NDArray[Any]]) -> None:
         found = {name: (array.dtype.str, tuple(array.shape[1:])) for name, array in columns.items()}
@@ -291,7 +294,7 @@ class GameStore:
         at = (one.place + np.arange(one.length)) % self._ring
         self._game_at[at] = self._first_number + len(self._games)
         self._first_at[at] = one.place
-        self._priorities.append(one.length, priorities)
+        self._priorities.append(one.length, priorities, allowed=priorities > 0)
         self._games.append(one)
         self._positions += one.length
         self._size += one.size

@@ -112,12 +112,14 @@ class Priorities:
             self._exponent = value
             self._note(np.arange(self._capacity))
 
-    def append(self, count: int, priorities: NDArray[Any] | float | None = None, *, allowed: bool = True) -> None:
+    def append(
+        self, count: int, priorities: NDArray[Any] | float | None = None, *, allowed: NDArray[np.bool_] | bool = True
+    ) -> None:
         """Add items behind the newest.
 
         Args:
           priorities: (count,) or of all; None: the largest that any ever had.
-          allowed: whether they may be drawn.
+          allowed: (count,) or of all, whether they may be drawn.
 
         Raises:
           StorageError: there is no room, or a priority is no number of 0 or more.
@@ -129,7 +131,7 @@ class Priorities:
         self._priorities[slots] = self.largest if given is None else given
         self._allowed[slots] = allowed
         self.next += count
-        self.drawable += count * allowed
+        self.drawable += int(self._allowed[slots].sum())
         self._note(slots)
 
     def forget(self, count: int) -> None:

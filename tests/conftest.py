@@ -24,3 +24,12 @@ def small_ucf101(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.small_ucf101 import make
 
     return make(tmp_path_factory.mktemp("ucf101"))
+
+
+@pytest.fixture(scope="session")
+def other_ucf101(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another one: its classes have the same names."""
+    pytest.importorskip("av", reason='needs PyAV: pip install "flow-research[video]"')
+    from tests.small_ucf101 import make
+
+    return make(tmp_path_factory.mktemp("other_ucf101"), seed=1)

@@ -8,6 +8,7 @@ keep every new peer waiting while a node computes.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -23,6 +24,8 @@ CONNECT_MS = 3000
 # Doubled at each try up to the second, with a random part of the first on top.
 RECONNECT_MS, RECONNECT_MAX_MS = 50, 2000
 _SAID_MAX = 100
+# Two workers that are told of each other may meet before both have heard; who is let in by then was only early.
+EARLY_MS = 500
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class Gatekeeper:
         self.refused = 0
         self._log = log
         self._names: dict[bytes, str] = {}
+        self._unsaid: list[tuple[float, bytes, bytes]] = []
         self._socket = sockets.socket(zmq.REP)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(_ZAP)
@@ -96,20 +100,31 @@ class Gatekeeper:
     def _answer(self) -> None:
         try:
             while True:
-                self._socket.send_multipart(self._judge(self._socket.recv_multipart()))
+                if self._socket.poll(EARLY_MS if self._unsaid else None):
+                    self._socket.send_multipart(self._judge(self._socket.recv_multipart()))
+                self._say(time.monotonic() - EARLY_MS / 1000)
         except zmq.ContextTerminated:
             self._socket.close()
+
+    def _say(self, before: float) -> None:
+        """Tell of who was refused before that time and is unknown still."""
+        while self._unsaid and self._unsaid[0][0] <= before:
+            _, key, address = self._unsaid.pop(0)
+            if key not in self._names:
+                where = address.decode(errors="replace")
+                self._log(f"refused a connection from {where}: its key is none of this run's")
 
     def _judge(self, asked: list[bytes]) -> list[bytes]:
         """The reply to a request of ZAP (RFC 27)."""
         version, request, domain, address, _, mechanism, *credentials = asked
-        name = None
+        key, name = b"", None
         if domain == DOMAIN and mechanism == b"CURVE" and len(credentials) == 1:
-            name = self._names.get(z85.encode(credentials[0]))
+            key = z85.encode(credentials[0])
+            name = self._names.get(key)
         if name is not None:
             return [version, request, b"200", b"OK", name.encode(), b""]
         self.refused += 1
         if self.refused <= _SAID_MAX:  # one who knocks for ever must not fill the disk
-            self._log(f"refused a connection from {address.decode(errors='replace')}: its key is none of this run's")
+            self._unsaid.append((time.monotonic(), key, address))
         # Not 400: a peer that was told so would never try again, and may only be early.
         return [version, request, b"300", b"unknown key", b"", b""]

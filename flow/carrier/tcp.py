@@ -27,7 +27,9 @@ import zmq
 
 from flow.carrier.curve import Address, Gatekeeper, KeyPair, be_client, be_server
 from flow.carrier.inbox import make_inbox, pump
+from flow.carrier.packing import ToPack, pack, unpack
 from flow.carrier.peer import TRIPWIRE, descriptor_of, events, send_now
+from flow.errors import WireError
 from flow.wire import Frames
 
 FORMAT = 1
@@ -47,6 +49,7 @@ class Said(IntEnum):
     SYNC = 1  # all before [this] were sent
     ACK = 2  # all before [this] have come
     AGAIN = 3  # all before [this] have come, and what was sent since has not
+    PACKED = 4  # [its own], and its frames are compressed
 
 
 class TcpWay:
@@ -59,7 +62,7 @@ class TcpWay:
         self.epochs = epochs
         self.scope = trio.CancelScope()
         self.resent = 0
-        self._kept: dict[int, Frames] = {}
+        self._kept: dict[int, tuple[Said, Frames]] = {}
         self._first = self._next = self._end = 0  # kept from the first to the end; from the next on not yet sent
         self._work = trio.lowlevel.ParkingLot()
         self._keeping = trio.lowlevel.ParkingLot()
@@ -76,7 +79,7 @@ class TcpWay:
         """Keep it until it has arrived; always taken."""
         if not self._kept:
             self._keeping.unpark_all()
-        self._kept[self._end] = frames
+        self._kept[self._end] = (Said.PACKED, pack(frames)) if isinstance(frames, ToPack) else (Said.RECORD, frames)
         self._end += 1
         if not self._transmit():
             self._work.unpark_all()
@@ -117,8 +120,8 @@ class TcpWay:
     def _transmit(self) -> bool:
         """Send what was not sent yet; False if the socket does not take it all now."""
         while self._next < self._end and not self._socket.closed:
-            first, *others = self._kept[self._next]
-            head = HEAD.pack(FORMAT, Said.RECORD, *self.epochs, self._next)
+            kind, (first, *others) = self._kept[self._next]
+            head = HEAD.pack(FORMAT, kind, *self.epochs, self._next)
             if not send_now(self._socket, [b"".join((head, first)), *others]):
                 return False
             self._next += 1
@@ -272,12 +275,20 @@ class Gate:
                 self._say(sender, Said.ACK)
             elif heard.unsaid == 1:
                 self._owing.unpark_all()
-            self.receive(buffers)
+            self._hand_on(sender, kind, buffers)
         elif number < heard.expected:
             self.doubled += 1
         elif heard.asked != heard.expected:
             heard.asked = heard.expected
             self._say(sender, Said.AGAIN)
+
+    def _hand_on(self, sender: str, kind: Said, buffers: Frames) -> None:
+        try:
+            frames = unpack(buffers) if kind is Said.PACKED else buffers
+        except WireError as error:
+            self.refused(f"dropped a message of worker {sender}: {error}")
+            return
+        self.receive(frames)
 
     def _say(self, sender: str, kind: Said) -> None:
         heard, way = self._heard[sender], self.ways.get(sender)

@@ -25,6 +25,7 @@ from flow import wire
 from flow.carrier import shared
 from flow.carrier.curve import Address, KeyPair
 from flow.carrier.inbox import make_inbox, pump
+from flow.carrier.packing import ToPack
 from flow.carrier.peer import Peer, descriptor_of
 from flow.carrier.published import Publications, ValueFrames
 from flow.carrier.tcp import Gate, TcpWay
@@ -43,14 +44,15 @@ _Log = Callable[[str], None]
 class Received:
     """The receiving end of a link from another worker: its mailbox, and the ledger of what came.
 
-    credit: the sender's window in messages. held, held_size: credit not yet returned. taken: what the mailbox tells
-    of messages taken that came under this epoch.
+    credit: the sender's window in messages. codec: with what answers to another host are compressed. held, held_size:
+    credit not yet returned. taken: what the mailbox tells of messages taken that came under this epoch.
     """
 
     peer: Peer
     mailbox: StreamMailbox | QuestionMailbox | NewestMailbox
     schema: Schema
     credit: int = 1
+    codec: str = ""
     epoch: int = -1
     expected: int = 0
     held: int = 0
@@ -261,7 +263,8 @@ class Hub:
         link, request, epoch = envelope.link, envelope.number, received.epoch
 
         def reply(answer: Message) -> None:
-            received.peer.reply(epoch, wire.encode(Kind.ANSWER, link, 0, self.epoch, request, answer)[0])
+            frames = wire.encode(Kind.ANSWER, link, 0, self.epoch, request, answer)[0]
+            received.peer.reply(epoch, ToPack(frames, received.codec) if received.codec else frames)
 
         def fail(for_good: bool) -> None:
             received.peer.reply(epoch, wire.encode(Kind.FAILURE, link, int(for_good), self.epoch, request)[0])
@@ -334,24 +337,31 @@ _MAILBOXES: dict[Kind, type] = {
 
 @dataclass
 class Route:
-    """A link's way to another worker. Serves streams, calls and published values alike."""
+    """A link's way to another worker. Serves streams, calls and published values alike.
+
+    codec: with what messages are compressed; only on the way to another host.
+    """
 
     hub: Hub
     peer: Peer
     link: int
+    codec: str = ""
 
     def data(self, sequence: int, message: Message) -> None:
-        self.peer.post(wire.encode(Kind.DATA, self.link, sequence, self.hub.epoch, 0, message)[0])
+        self._post(wire.encode(Kind.DATA, self.link, sequence, self.hub.epoch, 0, message)[0])
 
     def barrier(self, sequence: int, number: int) -> None:
         self.peer.post(wire.encode(Kind.BARRIER, self.link, sequence, self.hub.epoch, number)[0])
 
     def question(self, request: int, question: Message) -> None:
-        self.peer.post(wire.encode(Kind.QUESTION, self.link, 0, self.hub.epoch, request, question)[0])
+        self._post(wire.encode(Kind.QUESTION, self.link, 0, self.hub.epoch, request, question)[0])
 
     def newest(self, generation: int, version: int, message: Message) -> None:
         frames = wire.encode(Kind.NEWEST, self.link, generation, self.hub.epoch, version, message)[0]
-        self.peer.post(ValueFrames(frames, message))
+        self.peer.post(ToPack(frames, self.codec) if self.codec else ValueFrames(frames, message))
+
+    def _post(self, frames: wire.Frames) -> None:
+        self.peer.post(ToPack(frames, self.codec) if self.codec else frames)
 
     def end(self, sequence: int) -> None:
         self.peer.post(wire.encode(Kind.END, self.link, sequence, self.hub.epoch, sequence)[0])

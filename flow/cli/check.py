@@ -10,6 +10,8 @@ from flow.errors import GraphError
 from flow.graph import Graph, check_memory, load_graph, memory_bound, place
 from flow.graph.bound import readable
 from flow.graph.cuts import not_as_before
+from flow.graph.hosts import host_of_worker
+from flow.graph.model import HOME
 
 EXAMPLE = """example:
   flow check graphs/*.toml
@@ -67,6 +69,7 @@ def _facts(graph: Graph) -> dict[str, Any]:
         "replicas": sum(node.replicas for node in graph.nodes.values()),
         "edges": len(graph.edges),
         "workers": list(place(graph)),
+        "hosts": host_of_worker(graph) if graph.hosts else {},
         "open_ports": list(graph.ports),
         "memory_bound_bytes": memory_bound(graph),
         "resumed_otherwise": not_as_before(graph),
@@ -84,7 +87,7 @@ def _print(row: dict[str, Any]) -> None:
     replicas = f" ({row['replicas']} replicas)" if row["replicas"] > row["nodes"] else ""
     print(
         f"{row['file']}: ok, {_count(row['nodes'], 'node')}{replicas}, {_count(row['edges'], 'edge')}, "
-        f"{_count(len(row['workers']), 'worker')} ({', '.join(row['workers'])}), "
+        f"{_count(len(row['workers']), 'worker')} ({', '.join(_placed(row))}), "
         f"edges hold at most {readable(row['memory_bound_bytes'])}{left}"
     )
     reasons: dict[str, list[str]] = {}
@@ -92,6 +95,12 @@ def _print(row: dict[str, Any]) -> None:
         reasons.setdefault(why, []).append(node)
     for why, nodes in reasons.items():
         print(f"  if the run is resumed, {', '.join(nodes)} {'go' if nodes[1:] else 'goes'} on otherwise: {why}")
+
+
+def _placed(row: dict[str, Any]) -> list[str]:
+    """The workers, those that live elsewhere with their host."""
+    hosts = {worker: host for worker, host in row["hosts"].items() if host != HOME}
+    return [f"{worker} on {hosts[worker]}" if worker in hosts else worker for worker in row["workers"]]
 
 
 def _count(number: int, thing: str) -> str:

@@ -17,7 +17,7 @@ EXAMPLE = """examples:
   flow data verify ucf101_dataset
 """
 LAYOUTS = ("ucf101", "hmdb51", "folders")
-METHODS = ("dis", "dis_fast", "tvl1", "farneback", "none")
+METHODS = ("dis", "dis_fast", "tvl1", "tvl1_torch", "farneback", "none")
 WAYS = ("import", "info", "verify")
 
 

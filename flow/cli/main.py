@@ -18,6 +18,7 @@ from flow.errors import FlowError
 # so that each starts as fast as what it needs.
 COMMANDS = {
     "run": "flow.cli.run",
+    "worker": "flow.cli.worker",
     "check": "flow.cli.check",
     "draw": "flow.cli.draw",
     "nodes": "flow.cli.nodes",
@@ -32,6 +33,7 @@ COMMANDS = {
     "trace": "flow.cli.trace",
     "record": "flow.cli.record",
     "replay": "flow.cli.replay",
+    "play": "flow.cli.play",
     "metrics": "flow.cli.metrics",
     "stack": "flow.cli.stack",
     "set": "flow.cli.set",

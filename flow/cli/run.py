@@ -56,7 +56,26 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="CPU only, slower: of one seed the same comes out bit for bit, also of a run that was killed and resumed; "
         "the log says which nodes depend on time all the same",
     )
+    _add_hosts(parser)
     parser.set_defaults(run=run, parser=parser)
+
+
+def _add_hosts(parser: argparse.ArgumentParser) -> None:
+    """Options of a run of several hosts."""
+    parser.add_argument(
+        "--await-hosts",
+        type=float,
+        default=300.0,
+        metavar="S",
+        help="where the graph has [hosts]: how long to wait for one to join, also again [%(default)g]",
+    )
+    parser.add_argument(
+        "--lost-after",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="where the graph has [hosts]: how long one may be silent before it and its workers are gone [%(default)g]",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,6 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.parser.error(f"--checkpoint-every {arguments.checkpoint_every:g}: expected more than 0 seconds")
     if arguments.stall < 1:
         arguments.parser.error(f"--stall {arguments.stall:g}: expected at least 1 second")
+    if arguments.await_hosts <= 0:
+        arguments.parser.error(f"--await-hosts {arguments.await_hosts:g}: expected more than 0 seconds")
+    if arguments.lost_after < 2:
+        arguments.parser.error(f"--lost-after {arguments.lost_after:g}: expected at least 2 seconds")
     # Late, so that `flow --help` and wrong use answer at once.
     from flow.graph.bound import check_memory
     from flow.graph.check import require_closed
@@ -79,7 +102,11 @@ def run(arguments: argparse.Namespace) -> int:
     from flow.supervisor import Options
 
     options = Options(
-        checkpoint_s=arguments.checkpoint_every, stall_s=arguments.stall, deterministic=arguments.deterministic
+        checkpoint_s=arguments.checkpoint_every,
+        stall_s=arguments.stall,
+        deterministic=arguments.deterministic,
+        lost_s=arguments.lost_after,
+        await_s=arguments.await_hosts,
     )
     if arguments.resume is not None:
         directory = find_run(arguments.resume or None, to_change=True)

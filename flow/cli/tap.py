@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flow.cli.aim import add_words, aimed
+
+if TYPE_CHECKING:
+    from flow.inspect.samples import Sample
 
 EXAMPLE = """examples:
   flow tap actor.trajectories                 three messages of the newest run: dtypes, shapes, statistics
@@ -49,12 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.save == "":
         arguments.parser.error("--save: expected a directory to write to, as in --save . at the end of the line")
     found, (address,) = aimed(arguments, arguments.parser, 1, to_change=False)
-    from flow.inspect.exports import save
     from flow.inspect.protocol import split_port
     from flow.inspect.session import Session
-    from flow.view.sample import sample_json, sample_lines
+    from flow.inspect.shown import Shower
 
     node, replica, port = split_port(address)
+    shower = Shower(found, node, port)
     wanted = node if replica is None else f"{node}[{replica}]"
     with Session(found) as session:
         replicas = session.replicas(wanted)
@@ -69,16 +74,25 @@ def run(arguments: argparse.Namespace) -> int:
             most_bytes=int(arguments.most * 2**20),
         )
         for one, sample in samples:
-            title = f"{one.name}.{port}"
-            print(
-                json.dumps(sample_json(title, sample)) if arguments.json else "\n".join(sample_lines(title, sample)),
-                flush=True,
-            )
-            if arguments.save is not None:
-                for path in save(sample, Path(arguments.save), f"{title}-{sample.number:06d}"):
-                    print(f"  wrote {path}", file=sys.stderr, flush=True)
+            _tell(f"{one.name}.{port}", sample, shower.texts(sample), arguments)
             left -= 1
             if left == 0 and not arguments.follow:
                 return 0
     print(f"flow tap: nothing passed {address} for {arguments.wait:g} s; flow top shows who waits", file=sys.stderr)
     return 1
+
+
+def _tell(title: str, sample: Sample, texts: list[str], arguments: argparse.Namespace) -> None:
+    """Print a sample, with what its message shows of itself, and save it if that is wanted."""
+    from flow.inspect.exports import save, save_texts
+    from flow.view.sample import sample_json, sample_lines
+
+    if arguments.json:
+        print(json.dumps({**sample_json(title, sample), "shown": texts}), flush=True)
+    else:
+        boards = [f"\n{textwrap.indent(text, '    ')}\n" for text in texts]
+        print("\n".join([*sample_lines(title, sample), *boards]), flush=True)
+    if arguments.save is not None:
+        folder, name = Path(arguments.save), f"{title}-{sample.number:06d}"
+        for path in [*save(sample, folder, name), *save_texts(texts, folder, name)]:
+            print(f"  wrote {path}", file=sys.stderr, flush=True)

@@ -7,11 +7,13 @@ larger than the whole credit in bytes passes alone (flow/credit.py), so that one
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from flow.errors import GraphError
+from flow.graph.hosts import touches_home
 from flow.graph.model import Edge, Graph
 from flow.graph.problems import Problems
 from flow.message import Message, Sizes
@@ -73,12 +75,13 @@ def machine_memory() -> int:
 
 
 def check_memory(graph: Graph, memory: int | None = None) -> None:
-    """Refuse a graph whose edges can hold more than the machine has.
+    """Refuse a graph whose edges can hold more than the machine has; what lies on other hosts alone is not counted.
 
     Raises:
       GraphError: they can; the text names the largest edge.
     """
     memory = machine_memory() if memory is None else memory
+    graph = replace(graph, edges=tuple(edge for edge in graph.edges if touches_home(graph, edge)))
     bound = memory_bound(graph)
     if bound <= memory:
         return

@@ -106,7 +106,7 @@ class Graph:
         self._top = {"title": title, "paper": paper}
         self._nodes: dict[str, Tables] = {}
         self._edges: dict[str, list[Tables]] = {}
-        self._tables: dict[str, Tables] = {"workers": {}, "until": {}, "report": {}}
+        self._tables: dict[str, Tables] = {"workers": {}, "hosts": {}, "until": {}, "report": {}}
         self._members: dict[str, Node] = {}
 
     def add(self, name: str, type: str | NodeType[Any], *, replicas: int = 1, **settings: Any) -> Node:  # noqa: A002
@@ -162,6 +162,7 @@ class Graph:
         credit: int | None = None,
         credit_bytes: int | None = None,
         feedback: bool = False,
+        compress: str | None = None,
     ) -> None:
         """Tie a sending port to receiving ones; what an edge of a file can say it can say too.
 
@@ -169,6 +170,7 @@ class Graph:
           GraphError: one of them is no port of this graph.
         """
         said = {"mode": mode, "credit": credit, "credit_bytes": credit_bytes, "feedback": feedback or None}
+        said["compress"] = compress
         given = {key: value for key, value in said.items() if value is not None}
         for end in (sender, *receivers):
             if not isinstance(end, PortOf) or end.node is not self._members.get(end.node.name):
@@ -184,6 +186,13 @@ class Graph:
             for worker, those in hosted.items()
         }
         self._tables["workers"] |= entries
+
+    def hosts(self, **listening: tuple[str, Sequence[str]] | str) -> None:
+        """Say where it runs, by address and workers: `hosts(home="10.0.0.1:7000", rig=("10.0.0.2", ["model"]))`."""
+        self._tables["hosts"] |= {
+            name: {"listen": said} if isinstance(said, str) else {"listen": said[0], "workers": list(said[1])}
+            for name, said in listening.items()
+        }
 
     def until(self, **goals: float) -> None:
         """Say when a run is done: totals of counters, or `seconds`, `minutes`, `hours`."""

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from flow.documentation import summary
 from flow.graph.fold import fold
+from flow.graph.hosts import host_of_worker
 from flow.graph.layout import Box, Frame, Layout, Route, lay_out
 from flow.graph.model import End, Graph, place, without_copy
 from flow.graph.sketch import short_type
@@ -67,7 +68,7 @@ _DARK = {
 def draw(graph: Graph) -> str:
     """The graph as an SVG document."""
     homes = _homes(graph)
-    workers = list(homes)
+    workers = _named(graph, list(homes))
     graph, copies = fold(graph)
     layout = lay_out(graph, copies)
     title = TITLE if graph.title or graph.paper else 0.0
@@ -94,6 +95,14 @@ def draw(graph: Graph) -> str:
 def _homes(graph: Graph) -> dict[str, set[str]]:
     """For each worker what is drawn in its colour."""
     return {worker: {without_copy(name) for name, _ in hosted} for worker, hosted in place(graph).items()}
+
+
+def _named(graph: Graph, workers: Sequence[str]) -> list[str]:
+    """Workers as the legend calls them: with the host, where the graph has several."""
+    if not graph.hosts:
+        return list(workers)
+    hosts = host_of_worker(graph)
+    return [f"{worker} on {hosts[worker]}" for worker in workers]
 
 
 def _body(graph: Graph, layout: Layout, homes: Mapping[str, set[str]], copies: Mapping[str, int]) -> list[str]:

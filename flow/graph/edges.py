@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, cast
 
+from flow.carrier.codecs import CODECS, INSTALL, is_installed
 from flow.graph.members import Home, Joint, Members, Tie
 from flow.graph.model import DEFAULT_CREDIT, DEFAULT_CREDIT_BYTES, Edge, End, Mode
 from flow.graph.params import Unfilled
@@ -20,9 +22,9 @@ from flow.stats_layout import NAME_MAX
 
 # What an edge can say, by the kind of its sending port; the rest would have no effect.
 KEYS = {
-    "Out": ("to", "credit", "credit_bytes", "mode", "feedback"),
-    "Call": ("to", "credit", "credit_bytes"),
-    "Publish": ("to",),
+    "Out": ("to", "credit", "credit_bytes", "mode", "feedback", "compress"),
+    "Call": ("to", "credit", "credit_bytes", "compress"),
+    "Publish": ("to", "compress"),
 }
 ALL_KEYS = KEYS["Out"]
 _GOES_TO = "an Out goes to an In, a Call to a Serve, a Publish to a Latest"
@@ -57,7 +59,7 @@ def _tie(
         if any((tie.edge.sender, tie.edge.receiver) == (begin, end) for tie in ties):
             problems.add_edge(key, settings["to"], "this edge is written twice; leave one")
             continue
-        edge = Edge(begin, end, like.mode, like.credit, like.credit_bytes, like.feedback)
+        edge = replace(like, sender=begin, receiver=end)
         label = f"{begin}->{end}"
         if len(label.encode()) > EDGE_MAX:
             text = (
@@ -174,7 +176,23 @@ def _edge(home: Home, begin: Port, end: Port, settings: dict[str, Any]) -> Edge 
             "an edge with feedback needs a credit of its own, enough for all that goes round; add credit = …",
         )
     ends = End(key, begin.name), End(home.receiver, end.name)
-    return Edge(*ends, cast(Mode, mode), credit, credit_bytes, feedback is True)
+    compress = _codec(key, settings, problems)
+    return Edge(*ends, cast(Mode, mode), credit, credit_bytes, feedback is True, compress)
+
+
+def _codec(key: str, settings: dict[str, Any], problems: Problems) -> str:
+    """With what the edge is compressed, where that can be done here."""
+    value = settings.get("compress", "")
+    if isinstance(value, Unfilled) or "compress" not in settings:
+        return ""
+    if value not in CODECS:
+        found = f'expected compress = "lz4" or compress = "zstd", found {described(value)}'
+        problems.add("edges", key, found)
+        return ""
+    if not is_installed(value):
+        text = f'compress = "zstd" needs the package \'zstandard\', which is not installed; {INSTALL}, or use "lz4"'
+        problems.add("edges", key, text)
+    return str(value)
 
 
 def _word(kind: str) -> str:

@@ -17,6 +17,7 @@ from flow import generic
 from flow.errors import GraphError
 from flow.graph import check
 from flow.graph.compose import Level, Reading, read_level
+from flow.graph.hosts import check_hosts, read_hosts
 from flow.graph.members import Naming
 from flow.graph.model import End, Graph, Report
 from flow.graph.params import Params, Unfilled, override_by_sets
@@ -70,6 +71,7 @@ def graph_of(
     level = read_level(source, profile, _changes(source, profile, sets, problems), reading, Naming(), (), problems)
     graph = _bound(_graph(path, level, reading, problems), reading)
     check.check_graph(graph, reading, problems, packages=packages)
+    check_hosts(graph, level.tables, reading, problems)
     problems.raise_if_any()
     return graph
 
@@ -106,6 +108,7 @@ def _graph(path: Path, level: Level, reading: Reading, problems: Problems) -> Gr
         nodes=reading.nodes,
         edges=tuple(sorted((tie.edge for tie in reading.ties), key=lambda edge: place[edge.sender])),
         workers=level.workers,
+        hosts=read_hosts(tables.get("hosts", {}), problems),
         until=_until(tables.get("until", {}), problems),
         report=_report(tables.get("report", {}), problems),
         ports={name: tuple(end for _, _, end in joint.ends) for name, joint in level.ports.items()},

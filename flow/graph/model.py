@@ -21,6 +21,8 @@ DEFAULT_CREDIT_BYTES = 64 * 1024**2
 
 MODEL_WORKER = "model"
 MAIN_WORKER = "main"
+HOME = "home"
+"""The host where `flow run` is started."""
 
 # What parts the name of a node from that of its copy in a sweep: "learner@trust=0.3".
 COPY = "@"
@@ -61,7 +63,8 @@ class Edge:
 
     mode: with several receivers, whether each message goes to one of them or to all; the replicas of a receiver
     count as several. credit, credit_bytes: the most that may be under way from one replica to another.
-    feedback: it may close a cycle, because its credit was chosen for that.
+    feedback: it may close a cycle, because its credit was chosen for that. compress: with what messages between two
+    hosts are compressed, "" if they are not.
     """
 
     sender: End
@@ -70,6 +73,7 @@ class Edge:
     credit: int = DEFAULT_CREDIT
     credit_bytes: int = DEFAULT_CREDIT_BYTES
     feedback: bool = False
+    compress: str = ""
 
     def __str__(self) -> str:
         return f"{self.sender} -> {self.receiver}"
@@ -84,11 +88,34 @@ class Report:
 
 
 @dataclass(frozen=True)
+class GraphHost:
+    """A machine of the run, as the graph names it.
+
+    address: where the others reach it. ports: the first and the last that it may listen at, None for any. workers: that
+    live there; those that no host names live at home.
+    """
+
+    name: str
+    address: str
+    ports: tuple[int, int] | None = None
+    workers: tuple[str, ...] = ()
+
+    @property
+    def listen(self) -> str:
+        """As a graph writes it: "10.0.0.2:7100-7119"."""
+        if self.ports is None:
+            return self.address
+        first, last = self.ports
+        return f"{self.address}:{first}" if first == last else f"{self.address}:{first}-{last}"
+
+
+@dataclass(frozen=True)
 class Graph:
     """A whole graph.
 
     path: the file it was read from; two graphs that differ only in it are equal. workers: the nodes that share a
-    process, as the file names them: "actor", or "actor[1]" for one replica; the others are placed by `place`.
+    process, as the file names them: "actor", or "actor[1]" for one replica; the others are placed by `place`. hosts:
+    the machines that it runs on; none for the one that it is started on.
     ports: those that the file leaves open for graphs that include it; such a graph cannot run by itself.
     """
 
@@ -100,6 +127,7 @@ class Graph:
     nodes: dict[str, GraphNode] = field(default_factory=dict)
     edges: tuple[Edge, ...] = ()
     workers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    hosts: dict[str, GraphHost] = field(default_factory=dict)
     until: dict[str, float] = field(default_factory=dict)
     report: Report = field(default_factory=Report)
     ports: dict[str, tuple[End, ...]] = field(default_factory=dict)

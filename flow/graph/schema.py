@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flow.carrier.codecs import CODECS
 from flow.documentation import summary
 from flow.graph.edges import ALL_KEYS
 from flow.node_type import NodeType
@@ -48,6 +49,7 @@ def graph_schema(types: Mapping[str, NodeType[Any]]) -> Schema:
         "ports": _ports(),
         "sweep": _table(_sweep(), "Copies of nodes, each with its own values of params, beside shared nodes."),
         "workers": _workers(),
+        "hosts": _hosts(),
         "until": _until(),
         "report": _report(),
         "profiles": _table(_profile(), "Changes under a name, for --profile."),
@@ -187,6 +189,7 @@ def _edges(*, complete: bool) -> Schema:
             "description": "With several receivers: each message to one of them, or to all.",
         },
         "feedback": {"type": "boolean", "description": "It may close a cycle; its credit must hold what goes round."},
+        "compress": {"enum": list(CODECS), "description": "What compresses messages between two hosts."},
     }
     assert tuple(sorted(keys)) == tuple(sorted(ALL_KEYS))
     table = {**_closed(keys, "An edge with more to say."), **({"required": ["to"]} if complete else {})}
@@ -227,6 +230,19 @@ def _workers() -> Schema:
     return _table(lists, 'The nodes that share a process: play = ["actor[0]", "policy"].')
 
 
+def _hosts() -> Schema:
+    keys: Schema = {
+        "listen": {
+            "type": "string",
+            "description": 'Where the other hosts reach it, and at which ports: "10.0.0.2:7100-7119".',
+        },
+        "workers": _texts("The workers that live there; those that no host names live at home."),
+    }
+    host = {**_closed(keys, "A machine of the run."), "required": ["listen"]}
+    text = "The machines that it runs on: home, where flow run is started, and those that join it with flow worker."
+    return {**_table(host, text), "propertyNames": {"pattern": _NAME}}
+
+
 def _until() -> Schema:
     number = _or_param({"type": "number", "exclusiveMinimum": 0})
     times = {name: {**number, "description": f"Time in {name}."} for name in ("seconds", "minutes", "hours")}
@@ -250,6 +266,7 @@ def _profile() -> Schema:
         "nodes": _table(settings, "Changes of nodes, key by key."),
         "sweep": _table(_sweep(), "Changes of sweeps, key by key."),
         "workers": _workers(),
+        "hosts": _hosts(),
         "until": _until(),
     }
     return _closed(changes, "A variant of the graph.")

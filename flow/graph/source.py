@@ -29,6 +29,7 @@ TABLES: dict[str, type] = {
     "ports": dict,
     "sweep": dict,
     "workers": dict,
+    "hosts": dict,
     "until": dict,
     "report": dict,
     "profiles": dict,

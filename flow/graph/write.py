@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flow.graph.model import DEFAULT_CREDIT, DEFAULT_CREDIT_BYTES, Edge, End, Graph, GraphNode
+from flow.graph.model import DEFAULT_CREDIT, DEFAULT_CREDIT_BYTES, Edge, End, Graph, GraphHost, GraphNode
 from flow.graph.params import escaped
 
 
@@ -24,6 +24,7 @@ def write_graph(graph: Graph) -> str:
         "edges": _edges(graph),
         **({"ports": ports} if ports else {}),
         "workers": {name: list(entries) for name, entries in graph.workers.items()},
+        "hosts": {name: _host(host) for name, host in graph.hosts.items()},
         "until": graph.until,
         "report": report,
     }
@@ -62,6 +63,10 @@ def _node(node: GraphNode) -> dict[str, Any]:
     return {"run": node.type.name, **replicas, **settings}
 
 
+def _host(host: GraphHost) -> dict[str, Any]:
+    return {"listen": host.listen, **({"workers": list(host.workers)} if host.workers else {})}
+
+
 def _edges(graph: Graph) -> dict[str, Any]:
     found: dict[str, list[Any]] = {}
     for edge in graph.edges:
@@ -85,6 +90,8 @@ def _edge(graph: Graph, edge: Edge, several: bool) -> Any:
         said["credit_bytes"] = edge.credit_bytes
     if edge.feedback:
         said["feedback"] = True
+    if edge.compress:
+        said["compress"] = edge.compress
     return said if len(said) > 1 else str(edge.receiver)
 
 

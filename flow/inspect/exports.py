@@ -11,6 +11,7 @@ import numpy as np
 from flow.errors import MissingError
 from flow.inspect.pictures import sampled_picture
 from flow.inspect.samples import Sample, SampledArray
+from flow.inspect.shown import NO_PILLOW, picture_of_text
 from flow.message import Array
 
 RATES = ("rate", "sample_rate", "sampling_rate")
@@ -43,6 +44,19 @@ def save(sample: Sample, directory: Path, name: str) -> list[Path]:
     return written
 
 
+def save_texts(texts: list[str], directory: Path, name: str) -> list[Path]:
+    """Write texts that a message shows, each as a PNG; returns the files.
+
+    Raises:
+      MissingError: Pillow is not installed.
+      OSError: the directory cannot be written to.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    return [
+        _save_picture(directory / f"{name}-shown{number}", picture_of_text(text)) for number, text in enumerate(texts)
+    ]
+
+
 def rate_of(sample: Sample) -> int | None:
     """Samples a second of the sound that a message is, if it is one."""
     return next((value for key in RATES if isinstance(value := sample.fields.get(key), int) and value > 0), None)
@@ -58,9 +72,7 @@ def _save_picture(path: Path, picture: Array) -> Path:
     try:
         from PIL import Image  # only who saves pictures needs it
     except ImportError as error:
-        raise MissingError(
-            "pictures are written with Pillow, which is not installed; run: pip install 'flow-research[inspect]'"
-        ) from error
+        raise MissingError(NO_PILLOW) from error
     target = path.with_name(f"{path.name}.png")
     Image.fromarray(picture).save(target)
     return target

@@ -172,7 +172,7 @@ def _node(view: PageView, owned: bool, now: float, errors: dict[str, str], shown
         last_error = view.text
     if alive and not owned:  # no worker outlives its supervisor
         state = "ended by a kill"
-    elif alive and not _is_alive(view.pid):
+    elif alive and not view.has_process(_is_alive):
         state, stuck = "gone", 0.0
     return NodeFigures(
         node=view.node,
@@ -272,7 +272,7 @@ def _workers(views: Iterable[PageView], now: float) -> Iterable[WorkerFigures]:
         yield WorkerFigures(
             name=worker,
             pid=newest.pid,
-            alive=_is_alive(newest.pid),
+            alive=newest.has_process(_is_alive),
             cores=deltas.get("_cpu_us", 0) / 1e6 / seconds if seconds else 0.0,
             memory=int(newest.gauges.get("_memory_bytes", 0)),
             device_memory=int(newest.gauges.get("_device_bytes", 0)),

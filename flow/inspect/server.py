@@ -96,7 +96,7 @@ class ControlServer:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        with _listening(self.path) as listener:
+        with listening(self.path) as listener:
             async with trio.open_nursery() as nursery:
                 while True:
                     connection, _ = await listener.accept()
@@ -105,7 +105,7 @@ class ControlServer:
     async def _serve(self, connection: trio.socket.SocketType) -> None:
         client = Client()
         with connection:
-            if not _is_own_user(connection) or len(self.clients) >= CLIENTS_MAX:
+            if not is_own_user(connection) or len(self.clients) >= CLIENTS_MAX:
                 return
             self.clients.add(id(client))
             try:
@@ -179,7 +179,8 @@ def asked(request: Words, name: str, kind: type, default: Any = None) -> Any:
 
 
 @contextlib.contextmanager
-def _listening(path: Path) -> Iterator[trio.socket.SocketType]:
+def listening(path: Path) -> Iterator[trio.socket.SocketType]:
+    """Listen at a path, for this user alone."""
     with contextlib.suppress(FileNotFoundError):
         path.unlink()  # of an earlier start of this worker
     raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -195,7 +196,7 @@ def _listening(path: Path) -> Iterator[trio.socket.SocketType]:
             path.unlink()
 
 
-def _is_own_user(connection: trio.socket.SocketType) -> bool:
+def is_own_user(connection: trio.socket.SocketType) -> bool:
     """Whether the kernel says that this user's process is at the other end."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, user, _ = _CREDENTIALS.unpack(raw)

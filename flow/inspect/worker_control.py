@@ -16,6 +16,7 @@ import trio
 from flow import checkpoints
 from flow import saved as saved_state
 from flow.errors import CheckpointError, ControlError
+from flow.graph.model import HOME
 from flow.inspect import live
 from flow.inspect.inject import Injections
 from flow.inspect.protocol import Words, socket_file
@@ -244,6 +245,12 @@ class WorkerControl:
             )
 
     async def _checkpointed(self, host: Host) -> dict[str, Any] | None:
+        if self.worker.mine.host not in ("", HOME):
+            raise ControlError(
+                f"{host.plan.key} lives on host {self.worker.mine.host}, and the checkpoints lie at home; to have it "
+                f"go on from the last one kill its worker there, which is started again: kill -9 {self.worker.pid}"
+            )
+
         def read() -> dict[str, Any] | None:
             newest, _ = checkpoints.newest(self.worker.directory.checkpoints)
             return None if newest is None else saved_state.read(newest.directory, host.plan.key)

@@ -4,7 +4,7 @@
 
 Paper: Simonyan and Zisserman, Two-Stream Convolutional Networks, arXiv:1406.2199. Brox's method, which the paper used,
 is in no package for CPUs; here are DIS (Kroeger et al., arXiv:1603.03590), TV-L1 (Zach et al., 2007) and Farnebäck's
-(2003), all OpenCV's.
+(2003), all OpenCV's. For GPUs there is TV-L1 in torch (nodes.algo.tvl1).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 Flow = NDArray[np.float32]
 METHODS = ("dis", "dis_fast", "tvl1", "farneback")
+TORCH = "tvl1_torch"  # nodes.algo.tvl1, on a GPU where there is one
 
 
 def grey(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -62,7 +63,7 @@ def _made(method: str) -> Any:
         if not hasattr(opencv, "optflow"):
             raise ValueError("TV-L1 is not in this OpenCV; pip install opencv-contrib-python-headless")
         return opencv.optflow.DualTVL1OpticalFlow_create().calc
-    raise ValueError(f"{method!r} is no method of optical flow; there are {', '.join(METHODS)} and none")
+    raise ValueError(f"{method!r} is no method of optical flow; there are {', '.join((*METHODS, TORCH))} and none")
 
 
 def _split(flow: NDArray[np.float32]) -> Flow:

@@ -89,6 +89,8 @@ class UnderWay:
             np.array(self.values, np.float32),
             np.stack(self.policies),
             np.array(self.versions, np.int64),
+            np.ones(len(self.actions), bool),
+            True,
         )
 
 

@@ -1,10 +1,14 @@
 """Plays matches between a planner and an opponent of fixed strength.
 
 weights, every so many updates ──► a match: all games at once, sides in turn ──► score, Elo over the opponent
+
+Against the network's own past it is `nodes.evaluate.ladder` that plays.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -13,9 +17,11 @@ import trio
 
 from flow import Call, Context, Latest, Promises, Range, compute, node
 from flow.errors import MessageError
+from nodes.algo.elo import elo_of
+from nodes.games.engine import Engine
 from nodes.games.interface import GAMES, Game, Position, game_named, legal_of, observations_of
 from nodes.games.messages import Plans, Positions
-from nodes.games.opponents import Opponent, elo_of, opponent_named
+from nodes.games.opponents import Opponent, opponent_named
 from nodes.messages import Weights
 
 
@@ -26,45 +32,70 @@ async def arena(
     context: Context,
     *,
     game: Annotated[str, GAMES],
-    opponent: Literal["random", "mcts"] = "random",
+    opponent: Literal["random", "mcts", "engine"] = "random",
     opponent_simulations: Annotated[int, Range(1)] = 100,
+    engine: str = "",
+    prefix: str = "",
     games: Annotated[int, Range(2, 1000)] = 40,
     opening_moves: Annotated[int, Range(0, 100)] = 2,
     every: Annotated[int, Range(1)] = 1000,
 ) -> None:
     """Let the planner play, without noise, and count: a win 1, a draw a half.
 
+    `score` is the mean, `elo` what it says over the opponent, `elo_low` and `elo_high` the ends of its 95 % interval.
     Each opening of random moves is played from both sides, so that a match holds different games.
 
     Args:
       game: which.
-      opponent: random legal moves, or OpenSpiel's tree search with random playouts.
-      opponent_simulations: playouts a move of the latter.
+      opponent: random legal moves; OpenSpiel's tree search with random playouts; or a chess or shogi engine.
+      opponent_simulations: playouts a move of the search, nodes a move of the engine.
+      engine: the command that starts a UCI or USI engine, such as "/usr/games/stockfish".
+      prefix: put before the names of what is measured, where a graph has several arenas.
       games: in a match; an odd one is left out.
       opening_moves: random moves that a game begins with, unless they would end it.
       every: updates of the weights from one match to the next.
     """
     rules = game_named(game)
-    other = await compute(opponent_named, opponent, rules, opponent_simulations, context.seed)
-    rng = np.random.default_rng((context.seed, context.incarnation))
-    due = 0
-    while True:
-        try:
-            await weights.wait(due - 1)
-        except trio.EndOfChannel:
-            return
-        due = weights.version + every
-        match = Match(rules, games // 2, opening_moves, rng)
+    other = await compute(opponent_named, opponent, rules, opponent_simulations, context.seed, engine)
+    with contextlib.ExitStack() as stack:
+        if isinstance(other, Engine):
+            stack.callback(other.close)
+        matches = Matches(rules, other, opponent, games // 2, opening_moves, prefix, context)
+        due = 0
+        while True:
+            try:
+                await weights.wait(due - 1)
+            except trio.EndOfChannel:
+                return
+            due = weights.version + every
+            await matches.play(planner, weights.version)
+
+
+class Matches:
+    """One match after another against one opponent; see `arena` for each."""
+
+    def __init__(
+        self, game: Game, other: Opponent, name: str, openings: int, opening_moves: int, prefix: str, context: Context
+    ) -> None:
+        self._game, self._other, self._name = game, other, name
+        self._openings, self._opening_moves, self._prefix, self._context = openings, opening_moves, prefix, context
+        self._rng = np.random.default_rng((context.seed, context.incarnation))
+
+    async def play(self, planner: Call[Positions, Plans], version: int) -> None:
+        """Play one, and say how it went. version: of the weights that the planner has."""
+        match = Match(self._game, self._openings, self._opening_moves, self._rng)
         while match.under_way:
-            await compute(match.answer, other)
+            await compute(match.answer, self._other)
             if match.under_way:
                 match.move(await planner(match.question()))
-        score = float(np.mean(match.scores))
-        context.metrics.count("matches")
-        context.metrics.record("match_score", score)
-        context.metrics.gauge("score", score)
-        context.metrics.gauge("elo", elo_of(score, len(match.scores)))
-        context.log(f"updates {weights.version}: scored {score:.3f} against {opponent} in {len(match.scores)} games")
+        score, elo = float(np.mean(match.scores)), elo_of(sum(match.scores), len(match.scores))
+        metrics, prefix = self._context.metrics, self._prefix
+        metrics.count(f"{prefix}matches")
+        metrics.record(f"{prefix}match_score", score)
+        for name, value in (("score", score), ("elo", elo.difference), ("elo_low", elo.low), ("elo_high", elo.high)):
+            metrics.gauge(f"{prefix}{name}", value)
+        said = f"scored {score:.3f} against {self._name} in {len(match.scores)} games, Elo {elo}"
+        self._context.log(f"updates {version}: {said}")
 
 
 @dataclass
@@ -105,9 +136,15 @@ class Match:
 
     def answer(self, opponent: Opponent) -> None:
         """Make the opponent's moves wherever it is to move."""
-        for board in self.under_way:
-            if board.position.mover != board.side:
-                board.position = board.position.after(opponent.move(board.position))
+        self.answered_by(lambda positions: [opponent.move(position) for position in positions])
+
+    def answered_by(self, moves: Callable[[list[Position]], list[int]]) -> None:
+        """The same, all positions at once. Raises IllegalMove."""
+        waiting = [board for board in self.under_way if board.position.mover != board.side]
+        if waiting:
+            chosen = moves([board.position for board in waiting])
+            for board, action in zip(waiting, chosen, strict=True):
+                board.position = board.position.after(action)
         self._take_ended()
 
     def _take_ended(self) -> None:

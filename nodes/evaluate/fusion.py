@@ -111,11 +111,14 @@ def draw(path: Path, table: Array, title: str) -> None:
     """The confusion matrix as a picture, each row in shares of its class."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(7, 6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     figure.colorbar(axes.imshow(shares, cmap="viridis", vmin=0, vmax=1), label="share of the class's videos")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="said to be of class", ylabel="of class", title=f"held-out videos, {title}")
     figure.savefig(path, dpi=100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -77,6 +78,23 @@ class Chess:
         board = state.board()
         words = ((move, pyspiel.chess.action_to_move(move, board).to_lan()) for move in state.legal_actions())
         return {number_of(word, side): move for move, word in words}
+
+    def words(self, state: Any, move: int) -> tuple[str, ...]:
+        """As in a game's record, "Nf3", and by squares, "g1f3"."""
+        import pyspiel
+
+        by_squares = pyspiel.chess.action_to_move(move, state.board()).to_lan()
+        return (str(state.action_to_string(state.current_player(), move)), str(by_squares))
+
+    def written(self, state: Any) -> str:
+        """FEN."""
+        return str(state.board().to_fen())
+
+    def drawn(self, state: Any) -> str:
+        """Capitals are white."""
+        rows = [re.sub(r"\d", lambda empty: "." * int(empty[0]), row) for row in _fen(state)[0].split("/")]
+        lines = [f"{SIDE - line} {' '.join(row)}" for line, row in enumerate(rows)]
+        return "\n".join([*lines, "  a b c d e f g h"])
 
     def action_planes(self) -> NDArray[np.uint8]:
         """Origin, target, whether the target is on the board, and the promotion: knight, bishop, rook, none.

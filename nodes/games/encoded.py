@@ -67,6 +67,18 @@ class Encoding(Protocol):
         """OpenSpiel's number of each legal move, by the number it has for the mover."""
         ...
 
+    def words(self, state: Any, move: int) -> tuple[str, ...]:
+        """What a move of OpenSpiel is called in the game's own notation."""
+        ...
+
+    def written(self, state: Any) -> str:
+        """A state as an engine is told it."""
+        ...
+
+    def drawn(self, state: Any) -> str:
+        """The board as text, as the first player sees it."""
+        ...
+
     def action_planes(self) -> NDArray[np.uint8]:
         """(A, Q, H, W): how a move enters the dynamics, appendix E."""
         ...
@@ -118,6 +130,18 @@ class EncodedPosition(OpenSpielPosition):
             raise IllegalMove(f"{self._encoded.name}: move {action} is not legal here:\n{self._state}")
         state = self._state.child(self._moves[action])
         return EncodedPosition(state, self._encoded, self.mover, self._boards, self._identities)
+
+    def words(self, action: int) -> tuple[str, ...]:
+        """As the encoding has it."""
+        return self._encoded.encoding.words(self._state, self._moves[action])
+
+    def __str__(self) -> str:
+        return self._encoded.encoding.drawn(self._state)
+
+    @property
+    def written(self) -> str:
+        """As an engine is told it: FEN of chess, SFEN of shogi, OpenSpiel's text of others."""
+        return self._encoded.encoding.written(self._state)
 
     def searched_by(self, bot: Any) -> int:
         """What a bot of OpenSpiel plays here."""

@@ -48,6 +48,18 @@ class Go:
         """OpenSpiel numbers them alike."""
         return {move: move for move in state.legal_actions()}
 
+    def words(self, state: Any, move: int) -> tuple[str, ...]:
+        """ "c4", or "pass"."""
+        return (str(state.action_to_string(state.current_player(), move)).split()[1].lower(),)
+
+    def written(self, state: Any) -> str:
+        """As OpenSpiel writes it."""
+        return str(state)
+
+    def drawn(self, state: Any) -> str:
+        """X black, O white."""
+        return str(state).rstrip()
+
     def action_planes(self) -> NDArray[np.uint8]:
         """One plane with the point set; none for the pass."""
         planes = np.zeros((self.actions, self.size * self.size), np.uint8)

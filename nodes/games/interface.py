@@ -13,9 +13,9 @@ move. Its `reward` is from the view of who moved last: 1 won, 0 drawn, -1 lost.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from flow import Array, Names
 from flow.errors import FlowError, SettingError
 
 OPENSPIEL = "openspiel:"
+ATARI = "atari:"
 OWN = ("nim", "tictactoe", "go", "chess", "shogi")
 
 
@@ -66,17 +67,39 @@ class Position(Protocol):
         """The position that a move leads to. Raises IllegalMove."""
         ...
 
+    def words(self, action: int) -> tuple[str, ...]:
+        """What a legal move is called, as it is written here first."""
+        ...
+
     def __str__(self) -> str:
         """The board as text, a row a line."""
         ...
 
 
-class Game(Protocol):
-    """A game's rules. moves_max: no game takes more."""
+class Task(Protocol):
+    """What a network must know of what it plays: a board game, or one of Atari.
 
-    name: str
-    actions: int
-    observation_shape: tuple[int, ...]
+    observation_shape: without rows. actions: A.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def actions(self) -> int: ...
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]: ...
+
+    def action_planes(self) -> NDArray[np.uint8] | None:
+        """(A, Q, H, W), how an action enters a network over planes; None where the network's own way will do."""
+        ...
+
+
+@runtime_checkable
+class Game(Task, Protocol):
+    """A board game's rules. moves_max: no game takes more."""
+
     moves_max: int
 
     def start(self, rng: np.random.Generator) -> Position:
@@ -85,10 +108,6 @@ class Game(Protocol):
 
     def starts(self) -> list[Position]:
         """Every position that a game can begin at."""
-        ...
-
-    def action_planes(self) -> NDArray[np.uint8] | None:
-        """(A, Q, H, W), how a move enters a network over planes; None where the network's own way will do."""
         ...
 
 
@@ -118,8 +137,22 @@ def game_named(name: str) -> Game:
     if name.partition(":")[0] in ("go", "chess", "shogi"):
         return _encoded(name)
     near = difflib.get_close_matches(name, OWN, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, OWN))}"
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, OWN))}."
     raise SettingError(f"{name!r} is no game; {hint} Games of OpenSpiel are written 'openspiel:connect_four'")
+
+
+def task_named(name: str) -> Task:
+    """A board game as of `game_named`, or a game of Atari, "atari:pong"; see `nodes.games.atari` for its options.
+
+    Raises:
+      SettingError: there is no such game.
+      MissingError: the package that has it is not installed.
+    """
+    if name.startswith(ATARI):
+        from nodes.games.atari import atari_task  # needed for these alone
+
+        return atari_task(name)
+    return game_named(name)
 
 
 def _encoded(name: str) -> Game:
@@ -148,15 +181,18 @@ def _encoded(name: str) -> Game:
 class _GameNames(Names):
     """Names of games, OpenSpiel's among them: too many to list, so each is looked up."""
 
+    find: Callable[[str], object]
+
     def problem(self, value: str) -> str:
         try:
-            game_named(value)
+            self.find(value)
         except FlowError as error:
             return str(error)
         return ""
 
 
-GAMES = _GameNames(lambda: OWN, "a board game")
+GAMES = _GameNames(lambda: OWN, "a board game", game_named)
+TASKS = _GameNames(lambda: OWN, "a board game, or one of Atari", task_named)
 
 
 def observations_of(positions: list[Position]) -> Array:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from jaxtyping import Bool, Float32, Int32, Int64
+from typing import TYPE_CHECKING
+
+from jaxtyping import AbstractDtype, Bool, Float32, Int32, Int64
 
 from flow import Array, Message
 
+if TYPE_CHECKING:
+    from typing import Annotated as Seen  # as jaxtyping's own dtypes are to a type checker
+else:
 
-class Positions(Message, repeatable=True):
+    class Seen(AbstractDtype):
+        """What is observed: numbers as they are, or bytes of which 255 stands for 1."""
+
+        dtypes = ("float32", "uint8")
+
+
+BOARDS = "nodes.games.shown:boards"
+"""Shows what is observed as boards."""
+
+
+class Positions(Message, repeatable=True, shown=BOARDS):
     """Positions to plan a move in."""
 
-    observations: Float32[Array, "rows ..."]
+    observations: Seen[Array, "rows ..."]
     legal: Bool[Array, "rows actions"]
     noisy: Bool[Array, "rows"]
     """Whether the root is to be explored with noise: in self-play, not in evaluation."""
@@ -28,10 +43,10 @@ class Plans(Message):
     """Of the weights that evaluated the root."""
 
 
-class Roots(Message, repeatable=True):
+class Roots(Message, repeatable=True, shown=BOARDS):
     """Observations for the model to represent; each hidden state stays with it, in a slot that the asker names."""
 
-    observations: Float32[Array, "rows ..."]
+    observations: Seen[Array, "rows ..."]
     planners: Int64[Array, "rows"]
     """Who asks: slots of one asker are no other's."""
     slots: Int64[Array, "rows"]
@@ -63,10 +78,11 @@ class Evaluations(Message):
     """Of the weights."""
 
 
-class PlayedGame(Message):
-    """A whole game, by move."""
+class PlayedGame(Message, shown=BOARDS):
+    """A whole game, by move, or a stretch of one that is too long to wait for."""
 
-    observations: Float32[Array, "moves ..."]
+    observations: Seen[Array, "moves ..."]
+    """What was seen; of a game that is seen with its history, what was new at each move."""
     actions: Int64[Array, "moves"]
     rewards: Float32[Array, "moves"]
     """Of each move, from the view of who made it."""
@@ -76,12 +92,16 @@ class PlayedGame(Message):
     """π, the shares of its visits."""
     versions: Int64[Array, "moves"]
     """Of the weights that planned each move."""
+    drawn: Bool[Array, "moves"]
+    """Where samples may begin: all of a whole game; of a stretch not those moves that are there for others' sake."""
+    over: bool
+    """The game ended with the last move; else what came after it is not known."""
 
 
-class Samples(Message):
+class Samples(Message, shown=BOARDS):
     """Stretches of `unroll` moves to learn from; step k is after k of them. See `nodes.algo.muzero_targets`."""
 
-    observations: Float32[Array, "rows ..."]
+    observations: Seen[Array, "rows ..."]
     actions: Int64[Array, "rows unroll"]
     rewards: Float32[Array, "rows unroll"]
     values: Float32[Array, "rows unroll+1"]

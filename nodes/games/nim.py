@@ -54,6 +54,11 @@ class NimPosition:
         heaps = tuple(left - taken * (number == heap) for number, left in enumerate(self.heaps))
         return NimPosition(heaps, 1 - self.mover)
 
+    def words(self, action: int) -> tuple[str, ...]:
+        """ "2x3" takes three from heap 2."""
+        heap, taken = MOVES[action]
+        return (f"{heap + 1}x{taken}",)
+
     def __str__(self) -> str:
         return "\n".join(f"{number}: {'o ' * left}".rstrip() for number, left in enumerate(self.heaps, 1))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from flow.errors import MissingError, SettingError
 from nodes.games.interface import OPENSPIEL, IllegalMove, Position
 
+CONNECT_FOUR, COLUMNS = "openspiel:connect_four", "0123456"
+_MARK = re.compile(r"^[xo](?=[\d(])")
 MISSING_PACKAGE = 'OpenSpiel is not installed; install it with: pip install "flow-research[openspiel]"'
 
 
@@ -56,8 +59,14 @@ class OpenSpielPosition:
         """What a bot of OpenSpiel plays here."""
         return int(bot.step(self._state))
 
+    def words(self, action: int) -> tuple[str, ...]:
+        """As OpenSpiel writes it, without the mark of who moves: "3" of "x3"."""
+        whole = str(self._state.action_to_string(self.mover, action))
+        return (_MARK.sub("", whole), whole)
+
     def __str__(self) -> str:
-        return str(self._state).rstrip()
+        board = str(self._state).rstrip()
+        return f"{board}\n{COLUMNS}" if self._game.name == CONNECT_FOUR else board
 
 
 class OpenSpiel:

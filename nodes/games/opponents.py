@@ -1,8 +1,7 @@
-"""Opponents of fixed strength, and how strong a score against one is."""
+"""Opponents of fixed strength."""
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
 import numpy as np
@@ -22,17 +21,23 @@ class Opponent(Protocol):
         ...
 
 
-def opponent_named(name: str, game: Game, simulations: int, seed: int) -> Opponent:
-    """An opponent: "random", or "mcts", OpenSpiel's tree search with random playouts.
+def opponent_named(name: str, game: Game, simulations: int, seed: int, engine: str = "") -> Opponent:
+    """An opponent: "random"; "mcts", OpenSpiel's tree search with random playouts; or "engine", a program.
 
     Args:
-      simulations: playouts a move of "mcts".
+      simulations: playouts a move of "mcts", nodes a move of an engine.
+      engine: the command that starts the latter.
 
     Raises:
-      SettingError: "mcts" for a game that is not of OpenSpiel.
+      SettingError: "mcts" for a game that is not of OpenSpiel, "engine" for one that is neither chess nor shogi.
+      MissingError: there is no such engine.
     """
     if name == "random":
         return RandomMoves(seed)
+    if name == "engine":
+        from nodes.games.engine import Engine  # knows OpenSpiel's games, and that is an extra
+
+        return Engine(engine, game, simulations)
     from nodes.games.openspiel import OpenSpiel
 
     if not isinstance(game, OpenSpiel):
@@ -51,12 +56,3 @@ class RandomMoves:
 
     def move(self, position: Position) -> int:
         return int(self._rng.choice(np.flatnonzero(position.legal())))
-
-
-def elo_of(score: float, games: int) -> float:
-    """How much stronger a player is who scores so much a game, a draw a half: P = 1 / (1 + 10^(-d/400)).
-
-    A score of 0 or 1 says no more than that d is large; it is taken half a game away from there.
-    """
-    held = min(max(score, 0.5 / games), 1 - 0.5 / games)
-    return 400 * math.log10(held / (1 - held))

@@ -72,6 +72,23 @@ class Shogi:
         """See `Encoding`."""
         return {number_of(state.action_to_string(move), side): move for move in state.legal_actions()}
 
+    def words(self, state: Any, move: int) -> tuple[str, ...]:
+        """As USI writes it: "7g7f", "2b3c+", "P*5e"."""
+        return (str(state.action_to_string(move)),)
+
+    def written(self, state: Any) -> str:
+        """SFEN."""
+        return str(state.board().to_sfen())
+
+    def drawn(self, state: Any) -> str:
+        """Capitals move first; below the board what both have in hand."""
+        rows, _, hands, _ = _sfen(state)
+        lines = ["  9  8  7  6  5  4  3  2  1"]
+        for letter, row in zip("abcdefghi", rows.split("/"), strict=True):
+            marks = re.findall(r"\+?[A-Za-z.]", re.sub(r"\d", lambda empty: "." * int(empty[0]), row))
+            lines.append("".join(f"{mark:>3}" for mark in marks) + f"  {letter}")
+        return "\n".join([*lines, f"in hand: {hands}"])
+
     def action_planes(self) -> NDArray[np.uint8]:
         """Origin, or which piece is dropped; target, and whether it is on the board; whether it promotes: 11 planes."""
         planes = np.zeros((self.actions, 11, SIDE, SIDE), np.uint8)

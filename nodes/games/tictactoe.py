@@ -55,9 +55,15 @@ class TicTacToePosition:
         stone = 1 - 2 * self.mover
         return TicTacToePosition((*self.squares[:action], stone, *self.squares[action + 1 :]))
 
+    def words(self, action: int) -> tuple[str, ...]:
+        """ "b2" is the middle, as on a board of chess."""
+        row, column = divmod(action, 3)
+        return (f"{'abc'[column]}{3 - row}",)
+
     def __str__(self) -> str:
         marks = [".xo"[stone] for stone in self.squares]
-        return "\n".join(" ".join(marks[row : row + 3]) for row in (0, 3, 6))
+        rows = [f"{3 - row // 3} {' '.join(marks[row : row + 3])}" for row in (0, 3, 6)]
+        return "\n".join([*rows, "  a b c"])
 
 
 class TicTacToe:

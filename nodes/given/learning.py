@@ -243,6 +243,8 @@ def played(moves: int, seed: int) -> PlayedGame:
         rng.uniform(-1, 1, moves).astype(np.float32),
         np.full((moves, actions), 1 / actions, np.float32),
         np.zeros(moves, np.int64),
+        np.ones(moves, bool),
+        True,
     )
 
 
@@ -271,7 +273,9 @@ def reanalysed_games() -> Given:
         policies = np.full((count, rules.actions), 1 / rules.actions, np.float32)
         values = rng.uniform(-1, 1, count).astype(np.float32)
         rewards = np.array(paid, np.float32)
-        return PlayedGame(np.stack(seen), np.array(moves), rewards, values, policies, np.zeros(count, np.int64))
+        played_by = np.zeros(count, np.int64)
+        whole = np.ones(count, bool)
+        return PlayedGame(np.stack(seen), np.array(moves), rewards, values, policies, played_by, whole, True)
 
     like = games_replay()
     settings = {**like.settings, "game": "nim", "refreshes_a_game": 1.0}
@@ -296,11 +300,38 @@ def board() -> Given:
     return Given(settings, answers={"planner": plans})
 
 
+_PONG = "atari:pong(history=1,side=16,colour=false,all_actions=false)"
+
+
+def atari_planned() -> Given:
+    settings = {
+        "game": _PONG, "lanes": st.integers(1, 2), "groups": 1, "stretch": st.integers(1, 3),
+        "lookahead": st.integers(1, 2), "cool_updates": st.just([1]), "threads": 1, "episode_frames_max": 200,
+    }  # fmt: skip
+    return Given(settings, answers={"planner": plans})
+
+
+def atari_returns() -> Given:
+    settings = {"game": _PONG, "lanes": st.integers(1, 2), "every": 1, "episode_frames_max": 40}
+    return Given(settings, {"weights": st.just(Weights({}))}, answers={"planner": plans})
+
+
 def exam() -> Given:
     tensors = st.just(Weights({}))
     return Given({"game": "nim", "every": 1, "at_once": 256}, {"weights": tensors}, answers={"planner": plans})
 
 
+def ladder() -> Given:
+    settings = {
+        "game": GAME, "network": "mlp", "width": 4, "blocks": 0, "bins": 0, "simulations": st.integers(1, 3),
+        "games": st.integers(2, 4), "every": st.integers(1, 2),
+    }  # fmt: skip
+    return Given(settings, {"weights": _weights_of(_muzero)}, answers={"planner": plans})
+
+
 def arena() -> Given:
-    settings = {"game": "nim", "opponent": "random", "games": st.integers(2, 5), "every": st.integers(1, 3)}
+    settings = {
+        "game": "nim", "opponent": "random", "games": st.integers(2, 5), "every": st.integers(1, 3), "engine": "",
+        "prefix": st.sampled_from(["", "random_"]),
+    }  # fmt: skip
     return Given(settings, {"weights": st.just(Weights({}))}, answers={"planner": plans})

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from flow import Array, Context, In, Live, Out, Promises, Publish, Range, Saved, compute, node
+from flow import Array, Context, In, Live, Out, Play, Promises, Publish, Range, Saved, compute, node
 from flow.errors import MessageError
-from nodes.games.interface import GAMES, game_named
+from nodes.games.interface import TASKS, task_named
 from nodes.games.messages import Samples
 from nodes.messages import Priorities, Weights
 
@@ -32,6 +32,7 @@ class Progress:
         given="nodes.given.learning:muzero_learner",
         seeded=True,
     ),
+    play=Play("nodes.games.terminal:play", same=("game", "network", "width", "blocks", "bins")),
 )
 async def learner(
     samples: In[Samples],
@@ -40,8 +41,8 @@ async def learner(
     context: Context,
     saved: Saved,
     *,
-    game: Annotated[str, GAMES],
-    network: Literal["mlp", "board"] = "mlp",
+    game: Annotated[str, TASKS],
+    network: Literal["mlp", "board", "atari"] = "mlp",
     width: Annotated[int, Range(2, 4096)] = 64,
     blocks: Annotated[int, Range(0, 64)] = 2,
     bins: Annotated[int, Range(0, 1000)] = 0,
@@ -69,11 +70,11 @@ async def learner(
       value_cost: weight of the value's loss.
       publish_every: updates from one publication to the next.
     """
-    rules = game_named(game)
+    task = task_named(game)
     student = await compute(
         Student,
-        rules.observation_shape,
-        rules.actions,
+        task.observation_shape,
+        task.actions,
         network,
         width,
         blocks,
@@ -83,7 +84,7 @@ async def learner(
         weight_decay,
         value_cost,
         context.seed,
-        rules.action_planes(),
+        task.action_planes(),
     )
     saved.keep("network", student.network)
     saved.keep("optimiser", student.optimiser)
@@ -91,6 +92,7 @@ async def learner(
     await weights.publish(await compute(student.weights), progress.updates)
     published = progress.updates
     metrics = context.metrics
+    metrics.count("updates", 0)  # the first may come after minutes of play
     async for sample in samples:
         rate = learning_rate.value * (0.1 ** (progress.updates / decay_updates) if decay_updates else 1.0)
         statistics, errors = await compute(student.update, sample, rate)

@@ -59,27 +59,30 @@ def build(
     """Make a freshly initialised network; each is a MuZeroNetwork.
 
     Args:
-      name: "mlp", or "board" for convolutions over planes.
+      name: "mlp"; "board" for convolutions over planes; "atari" for those over frames, which are made smaller first.
       observation_shape: without the batch.
       actions: A.
       width: units of a layer, or planes.
       blocks: residual blocks of h and of g; "mlp" has none.
       bins: n of the value and reward heads; 0: one number each.
-      action_planes: (A, Q, H, W), how an action enters the dynamics of "board"; None: its own way.
+      action_planes: (A, Q, H, W), how an action enters the dynamics of "board" and "atari"; None: its own way.
 
     Raises:
       ValueError: no network has that name, or it does not take such observations.
     """
     # Imported here: each architecture imports this file.
+    from nodes.nets.muzero_atari import Atari
     from nodes.nets.muzero_board import Board
 
     shape = tuple(observation_shape)
     if name == "mlp":
         return Mlp(shape, actions, width=width, blocks=blocks, bins=bins)
+    planes = None if action_planes is None else torch.from_numpy(action_planes)
     if name == "board":
-        planes = None if action_planes is None else torch.from_numpy(action_planes)
         return Board(shape, actions, width=width, blocks=blocks, bins=bins, action_planes=planes)
-    raise ValueError(f"no network is named {name!r}; there are 'mlp', 'board'")
+    if name == "atari":
+        return Atari(shape, actions, width=width, blocks=blocks, bins=bins, action_planes=planes)
+    raise ValueError(f"no network is named {name!r}; there are 'mlp', 'board', 'atari'")
 
 
 def unroll(network: MuZeroNetwork, observations: Tensor, actions: Tensor) -> Unroll:
@@ -99,6 +102,11 @@ def unroll(network: MuZeroNetwork, observations: Tensor, actions: Tensor) -> Unr
         said.append(network.predict(hidden))
     logits, values = (torch.stack(each) for each in zip(*said, strict=True))
     return Unroll(logits, values, torch.stack(rewards))
+
+
+def as_numbers(observations: Tensor) -> Tensor:
+    """Bytes as shares of 255, numbers as they are."""
+    return observations.float() / 255 if observations.dtype == torch.uint8 else observations
 
 
 def scaled(hidden: Tensor) -> Tensor:
@@ -126,7 +134,7 @@ class Mlp(nn.Module):
 
     def represent(self, observations: Tensor) -> Tensor:
         """See MuZeroNetwork."""
-        return scaled(self.representation(observations.flatten(1)))
+        return scaled(self.representation(as_numbers(observations).flatten(1)))
 
     def dynamics(self, hidden: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """See MuZeroNetwork."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nodes.nets.muzero import scaled
+from nodes.nets.muzero import as_numbers, scaled
 
 HEAD_PLANES = 4
 
@@ -39,20 +39,20 @@ class Board(nn.Module):
         channels, height, columns = observation_shape
         squares, head = height * columns, 2 * bins + 1
         self.hidden_shape = (width, height, columns)
-        self.represented = nn.Sequential(_conv(channels, width), *(_Residual(width) for _ in range(blocks)))
+        self.represented = nn.Sequential(convolved(channels, width), *(Residual(width) for _ in range(blocks)))
         self.action_planes: Tensor
         if action_planes is None:
             action_planes = _action_planes(actions, height, columns)
         # The game says what they are; they are no weights, and would be most of what is published.
         self.register_buffer("action_planes", action_planes, persistent=False)
         planes = width + self.action_planes.shape[1]
-        self.moved = nn.Sequential(_conv(planes, width), *(_Residual(width) for _ in range(blocks)))
+        self.moved = nn.Sequential(convolved(planes, width), *(Residual(width) for _ in range(blocks)))
         self.policy = _head(width, squares, actions)
         self.value, self.reward = _head(width, squares, head), _head(width, squares, head)
 
     def represent(self, observations: Tensor) -> Tensor:
         """See MuZeroNetwork."""
-        return scaled(self.represented(observations))
+        return scaled(self.represented(as_numbers(observations)))
 
     def dynamics(self, hidden: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """See MuZeroNetwork."""
@@ -73,9 +73,10 @@ def _action_planes(actions: int, height: int, columns: int) -> Tensor:
     return torch.eye(actions)[..., None, None].expand(actions, actions, height, columns).clone()
 
 
-def _conv(channels_in: int, channels: int) -> nn.Sequential:
+def convolved(channels_in: int, channels: int, stride: int = 1) -> nn.Sequential:
+    """A normalised 3x3 convolution with its ReLU."""
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels, 3, padding=1, bias=False), nn.GroupNorm(1, channels), nn.ReLU()
+        nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False), nn.GroupNorm(1, channels), nn.ReLU()
     )
 
 
@@ -90,12 +91,12 @@ def _head(width: int, squares: int, outputs: int) -> nn.Sequential:
     )
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
     """relu(x + conv(relu(conv(x)))), each convolution normalised."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = _conv(channels, channels)
+        self.first = convolved(channels, channels)
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm = nn.GroupNorm(1, channels)
 

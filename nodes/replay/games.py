@@ -17,9 +17,11 @@ from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import trio
+from numpy.typing import NDArray
 
 from flow import Array, Context, In, Live, Out, Promises, Range, Saved, compute, node
-from flow.errors import NotStoredError
+from flow.errors import MessageError, NotStoredError
+from nodes.algo.frame_history import rebuilt
 from nodes.algo.muzero_targets import Beyond, Record, n_step_values, record, unrolled
 from nodes.games.messages import PlayedGame, Samples
 from nodes.messages import Priorities
@@ -33,7 +35,7 @@ SYNC_S = 1.0
 # Added to |ν - z|: what is known exactly is drawn again now and then.
 LEAST_PRIORITY = 1e-3
 RECORDS_MAX = 10_000
-COLUMNS = ("observations", "actions", "rewards", "values", "policies", "versions")
+COLUMNS = ("observations", "actions", "rewards", "values", "policies", "versions", "drawn")
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -73,6 +75,7 @@ async def replay(
     discount: Annotated[float, Range(0, 1)] = 1.0,
     two_players: bool = True,
     td_steps: Annotated[int, Range(0)] = 0,
+    history: Annotated[int, Range(0, 1000)] = 0,
     beyond: Literal["zero", "outcome"] = "zero",
     priority_exponent: Live[Annotated[float, Range(0, 4)]] = Live(0.0),
     importance_exponent: Live[Annotated[float, Range(0, 4)]] = Live(1.0),
@@ -90,6 +93,7 @@ async def replay(
       discount: γ.
       two_players: players alternate, and one's value is the other's loss.
       td_steps: n of the value targets; 0 sums the whole game.
+      history: frames in an observation, of games that send one at each move; 0: they send whole observations.
       beyond: the value past a game's end: nothing, or its outcome, which then is no reward.
       priority_exponent: α of P ~ p^α, p = |ν - z|; 0 draws all positions alike.
       importance_exponent: β of the weights (1/N · 1/P)^β that take the draw's bias away.
@@ -104,6 +108,7 @@ async def replay(
         unroll,
         -discount if two_players else discount,
         td_steps,
+        history,
         beyond,
         priority_exponent,
         importance_exponent,
@@ -124,6 +129,7 @@ class GameSettings:
     unroll: int
     discount: float
     td_steps: int
+    history: int
     beyond: Beyond
     priority_exponent: Live[float]
     importance_exponent: Live[float]
@@ -169,7 +175,7 @@ async def keep_games(
     if first is None:
         return
     rng = np.random.default_rng((context.seed, context.incarnation))
-    shelf = Shelf(settings.discount, settings.td_steps, settings.unroll, settings.beyond, rng)
+    shelf = Shelf(settings.discount, settings.td_steps, settings.unroll, settings.beyond, rng, settings.history)
     with await compute(
         _opened, Path(context.directory) / "games", columns_of(first), settings, thread="write"
     ) as store:
@@ -201,8 +207,10 @@ async def _insert(
     store: GameStore, shelf: Shelf, pace: Pace, beside: Beside | None, played: PlayedGame, context: Context
 ) -> None:
     """Store a game, and wait until another may come."""
-    await compute(store.add, [(columns_in(played), shelf.priorities_of(played.rewards, played.values))], thread="write")
-    pace.note_inserted(len(played.actions))
+    shelf.require_whole(played)
+    priorities = shelf.priorities_of(played.rewards, played.values, played.drawn)
+    await compute(store.add, [(columns_in(played), priorities)], thread="write")
+    pace.note_inserted(int(np.count_nonzero(played.drawn)))
     if beside is not None:
         beside.note_game()
     statistics = store.statistics()
@@ -251,13 +259,36 @@ class Shelf:
     unroll: int
     beyond: Beyond
     rng: np.random.Generator
+    history: int = 0
     # The targets of games drawn before: working them out takes longer than all else of a draw.
     records: dict[tuple[int, int], Record] = field(default_factory=dict)
 
-    def priorities_of(self, rewards: Array, values: Array) -> Array:
-        """Of each position of a game, (T,), from what the search said there and what came of it."""
+    def require_whole(self, played: PlayedGame) -> None:
+        """Refuse a stretch of a game from which targets cannot be worked out.
+
+        Raises:
+          MessageError: too few moves follow those that samples may begin at.
+        """
+        if not played.drawn.any():
+            raise MessageError("a game came of which no move may be drawn; send games with something to learn")
+        if played.over:
+            return
+        follow = len(played.drawn) - 1 - int(np.flatnonzero(played.drawn)[-1])
+        if not self.td_steps:
+            raise MessageError(
+                "a stretch of a game came that ends before the game does, and td_steps = 0 sums whole games; set "
+                "td_steps to the n of the targets"
+            )
+        if follow < self.td_steps + self.unroll:
+            raise MessageError(
+                f"a stretch of a game came with {follow} moves after those to be learned; targets take td_steps + "
+                f"unroll = {self.td_steps + self.unroll}: set lookahead to that where games are played"
+            )
+
+    def priorities_of(self, rewards: Array, values: Array, drawn: Array) -> Array:
+        """Of each position of a game, (T,), from what the search said there and what came of it; 0 if not `drawn`."""
         targets = n_step_values(rewards, values, self.discount, self._steps(len(rewards)))
-        return np.abs(values - targets) + LEAST_PRIORITY
+        return np.where(drawn, np.abs(values - targets) + LEAST_PRIORITY, 0)
 
     def sample(self, store: GameStore, batch: int, importance_exponent: float) -> Samples:
         """Draw a batch of stretches; what was evicted in between is drawn again."""
@@ -276,9 +307,9 @@ class Shelf:
         starts = [move for _, move, _ in found]
         stretch = unrolled([self._record(first, game) for first, _, game in found], starts, self.unroll, self.rng)
         # N is how many positions there are to draw; β takes away what drawing some more often does to the mean.
-        weights = importance(np.array(chances), store.statistics().positions, importance_exponent)
+        weights = importance(np.array(chances), store.statistics().drawable, importance_exponent)
         return Samples(
-            np.stack([game["observations"][move] for _, move, game in found]),
+            np.concatenate([self.seen(game, np.array([move])) for _, move, game in found]),
             stretch.actions,
             stretch.rewards,
             stretch.values,
@@ -288,6 +319,12 @@ class Shelf:
             np.array(places, np.int64),
             np.array([game["versions"][move] for _, move, game in found], np.int64),
         )
+
+    def seen(self, game: Game, moves: NDArray[np.int64]) -> Array:
+        """What was observed at some moves (B,) of a game, (B, ...)."""
+        if not self.history:
+            return game["observations"][moves]
+        return rebuilt(game["observations"], game["actions"], moves, self.history, game["policies"].shape[1])
 
     def _record(self, first_place: int, game: Game) -> Record:
         # A game that was planned anew (`nodes.replay.reanalyze`) has later versions of the weights in it.

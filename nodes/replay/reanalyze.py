@@ -12,7 +12,7 @@ of today, so that the same environment steps teach for longer. Value targets cha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ import trio
 from flow import Array, Call, Context, In, Live, Out, Promises, Range, Saved, compute, node
 from flow.errors import MessageError, NotStoredError
 from nodes.algo.root import policy_target
-from nodes.games.interface import GAMES, Game, game_named
+from nodes.games.interface import TASKS, Game, Task, task_named
 from nodes.games.messages import Plans, PlayedGame, Positions, Samples
 from nodes.messages import Priorities
 from nodes.replay.games import GameSettings, Shelf, check_settings, keep_games
@@ -29,6 +29,8 @@ from storage.games import GameStore
 from storage.priorities import Mix
 
 ANY = Mix(uniform=1.0)
+AT_ONCE = 64
+"""Positions in a question: observations with their history are large."""
 
 
 @node(
@@ -51,13 +53,14 @@ async def replay(
     context: Context,
     saved: Saved,
     *,
-    game: Annotated[str, GAMES],
+    game: Annotated[str, TASKS],
     refreshes_a_game: Annotated[float, Range(0, 1000)] = 1.0,
     batch: Annotated[int, Range(1, 65536)] = 128,
     unroll: Annotated[int, Range(1, 100)] = 5,
     discount: Annotated[float, Range(0, 1)] = 1.0,
     two_players: bool = True,
     td_steps: Annotated[int, Range(0)] = 0,
+    history: Annotated[int, Range(0, 1000)] = 0,
     beyond: Literal["zero", "outcome"] = "zero",
     priority_exponent: Live[Annotated[float, Range(0, 4)]] = Live(0.0),
     importance_exponent: Live[Annotated[float, Range(0, 4)]] = Live(1.0),
@@ -77,6 +80,7 @@ async def replay(
       discount: γ.
       two_players: players alternate, and one's value is the other's loss.
       td_steps: n of the value targets; 0 sums the whole game.
+      history: frames in an observation, of games that send one at each move; 0: they send whole observations.
       beyond: the value past a game's end: nothing, or its outcome, which then is no reward.
       priority_exponent: α of P ~ p^α, p = |ν - z|; 0 draws all positions alike.
       importance_exponent: β of the weights (1/N · 1/P)^β that take the draw's bias away.
@@ -91,6 +95,7 @@ async def replay(
         unroll,
         -discount if two_players else discount,
         td_steps,
+        history,
         beyond,
         priority_exponent,
         importance_exponent,
@@ -100,15 +105,15 @@ async def replay(
         capacity_gib,
         least_positions,
     )
-    refresher = Refresher(game_named(game), refreshes_a_game, planner, context)
+    refresher = Refresher(task_named(game), refreshes_a_game, planner, context)
     await keep_games(inserts, priorities, samples, context, saved, settings, refresher)
 
 
 class Refresher:
     """Plans stored games anew, so many for each that comes; see `replay` for each."""
 
-    def __init__(self, rules: Game, refreshes_a_game: float, planner: Call[Positions, Plans], context: Context) -> None:
-        self._rules, self._share, self._planner, self._context = rules, refreshes_a_game, planner, context
+    def __init__(self, task: Task, refreshes_a_game: float, planner: Call[Positions, Plans], context: Context) -> None:
+        self._task, self._share, self._planner, self._context = task, refreshes_a_game, planner, context
         self._due = 0.0
         self._changed = trio.lowlevel.ParkingLot()
         self._rng = np.random.default_rng((context.seed, context.incarnation, 1))
@@ -131,26 +136,31 @@ class Refresher:
             first, _, stored = await compute(store.game, place, thread="read")
         except NotStoredError:  # evicted since it was drawn
             return
-        legal = legal_along(self._rules, stored["observations"][0], stored["actions"])
-        plans = await self._planner(Positions(stored["observations"], legal, np.zeros(len(legal), bool)))
+        legal = legal_along(self._task, stored["observations"][0], stored["actions"])
+        asked = [np.arange(at, min(at + AT_ONCE, len(legal))) for at in range(0, len(legal), AT_ONCE)]
+        plans = [
+            await self._planner(Positions(shelf.seen(stored, moves), legal[moves], np.zeros(len(moves), bool)))
+            for moves in asked
+        ]
         columns = refreshed(stored, plans)
         if await compute(store.replace, first, columns, thread="write"):
             places = first + np.arange(len(legal))
-            store.set_priorities(places, shelf.priorities_of(stored["rewards"], columns["values"]))
+            store.set_priorities(places, shelf.priorities_of(stored["rewards"], columns["values"], stored["drawn"]))
             self._context.metrics.count("refreshed_games")
-            self._context.metrics.record("refreshed_age", plans.version - float(stored["versions"].mean()))
+            self._context.metrics.record("refreshed_age", plans[0].version - float(stored["versions"].mean()))
 
 
-def refreshed(stored: Mapping[str, Array], plans: Plans) -> dict[str, Any]:
-    """The columns of a game that plans of all its positions replace."""
+def refreshed(stored: Mapping[str, Array], plans: Sequence[Plans]) -> dict[str, Any]:
+    """The columns of a game that plans of all its positions, in order, replace."""
+    policies = np.concatenate([policy_target(each.visits) for each in plans])
     return {
-        "values": np.asarray(plans.values, np.float32),
-        "policies": np.asarray(policy_target(plans.visits), stored["policies"].dtype),
-        "versions": np.full(len(plans.values), plans.version, np.int64),
+        "values": np.concatenate([each.values for each in plans]).astype(np.float32),
+        "policies": np.asarray(policies, stored["policies"].dtype),
+        "versions": np.concatenate([np.full(len(each.values), each.version, np.int64) for each in plans]),
     }
 
 
-def legal_along(rules: Game, observation: Array, actions: Array) -> Array:
+def legal_along(task: Task, observation: Array, actions: Array) -> Array:
     """Which moves were legal before each of a game's moves, (T, A).
 
     Args:
@@ -159,11 +169,13 @@ def legal_along(rules: Game, observation: Array, actions: Array) -> Array:
     Raises:
       MessageError: it is no start of this game.
     """
-    for position in rules.starts():
+    if not isinstance(task, Game):  # of Atari: every action can always be taken
+        return np.ones((len(actions), task.actions), bool)
+    for position in task.starts():
         if np.array_equal(position.observation(), observation):
             legal = []
             for action in actions.tolist():
                 legal.append(position.legal())
                 position = position.after(action)
             return np.stack(legal)
-    raise MessageError(f"a stored game begins where no game of {rules.name} does; give every node the same game")
+    raise MessageError(f"a stored game begins where no game of {task.name} does; give every node the same game")

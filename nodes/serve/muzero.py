@@ -19,7 +19,7 @@ import trio
 from flow import Array, Context, Latest, Promises, Range, Serve, compute, node
 from flow.batch import Batch
 from flow.errors import MessageError
-from nodes.games.interface import GAMES, game_named
+from nodes.games.interface import TASKS, task_named
 from nodes.games.messages import Evaluations, Roots, Steps
 from nodes.messages import Weights
 
@@ -34,8 +34,8 @@ async def model(
     weights: Latest[Weights],
     context: Context,
     *,
-    game: Annotated[str, GAMES],
-    network: Literal["mlp", "board"] = "mlp",
+    game: Annotated[str, TASKS],
+    network: Literal["mlp", "board", "atari"] = "mlp",
     width: Annotated[int, Range(2, 4096)] = 64,
     blocks: Annotated[int, Range(0, 64)] = 2,
     bins: Annotated[int, Range(0, 1000)] = 0,
@@ -59,12 +59,12 @@ async def model(
         newest = await weights.wait()
     except trio.EndOfChannel:  # the learner ended before it began; whoever asks is told by this node's end
         return
-    rules = game_named(game)
+    task = task_named(game)
     # Unlike that of any other start or replica of this node, so that a planner sees when its hidden states are gone.
     epoch = zlib.crc32(f"{context.name} {context.replica} {context.incarnation}".encode())
     served = await compute(
-        Served, rules.observation_shape, rules.actions, network, width, blocks, bins, device, slots_max, epoch,
-        rules.action_planes(),
+        Served, task.observation_shape, task.actions, network, width, blocks, bins, device, slots_max, epoch,
+        task.action_planes(),
     )  # fmt: skip
     await compute(served.load, newest, weights.version)
 

@@ -40,18 +40,21 @@ class UnusableError(StorageError):
     """A video file cannot be used; the text says why, without its name."""
 
 
-def frames(path: Path, side: int | None = None, threads: int = 1) -> Iterator[Frame]:
+def frames(path: Path, side: int | None = None, threads: int = 1, seconds_max: float | None = None) -> Iterator[Frame]:
     """All frames of the first video stream, in the order they are shown.
 
     Args:
       side: the smallest side after resizing, in pixels; as it is if not given.
       threads: that decode one file.
+      seconds_max: a video that is longer is refused: before anything is decoded where its header says so.
 
     Raises:
-      UnusableError: it has no video, is damaged, or holds fewer frames than it says.
+      UnusableError: it has no video, is damaged, too long, or holds fewer frames than it says.
     """
     with _opened(path) as container:
         stream = _stream(container)
+        _require_size(stream.codec_context.width, stream.codec_context.height)
+        _require_short(_told_seconds(container, stream), seconds_max, "its header says that it lasts")
         stream.codec_context.thread_count = threads
         scaler = _Scaler(side)
         first: float | None = None
@@ -64,6 +67,7 @@ def frames(path: Path, side: int | None = None, threads: int = 1) -> Iterator[Fr
                 for decoded in packet.decode():
                     time = _time(decoded, stream, count)
                     first = time if first is None else first
+                    _require_short(time - first, seconds_max, "it lasts at least")
                     yield Frame(scaler(decoded), time - first)
                     count += 1
         except _errors() as error:
@@ -167,8 +171,7 @@ class _Scaler:
 
     def __call__(self, frame: av.VideoFrame) -> Array:
         width, height = frame.width, frame.height
-        if width * height * 3 > FRAME_BYTES_MAX:
-            raise UnusableError(f"its frames have {width}x{height} pixels, more than {FRAME_BYTES_MAX >> 20} MiB each")
+        _require_size(width, height)
         if self.side is not None:
             ratio = self.side / min(width, height)
             width, height = max(1, round(width * ratio)), max(1, round(height * ratio))
@@ -219,6 +222,24 @@ def _stream(container: Any) -> Any:
     if stream.codec_context is None:
         raise UnusableError("its codec is not known to this FFmpeg")
     return stream
+
+
+def _require_size(width: int, height: int) -> None:
+    """Before a frame is decoded by what the header says, and of each frame, since it may say otherwise."""
+    if width * height * 3 > FRAME_BYTES_MAX:
+        raise UnusableError(f"its frames have {width}x{height} pixels, more than {FRAME_BYTES_MAX >> 20} MiB each")
+
+
+def _require_short(seconds: float, seconds_max: float | None, said: str) -> None:
+    if seconds_max is not None and seconds > seconds_max:
+        raise UnusableError(f"{said} {seconds:.6g} s, longer than seconds_max = {seconds_max:g}")
+
+
+def _told_seconds(container: Any, stream: Any) -> float:
+    """How long its header says that it is; 0 where it says nothing."""
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / 1e6  # FFmpeg's unit of a container is a microsecond
 
 
 def _time(frame: Any, stream: Any, number: int) -> float:

@@ -47,7 +47,8 @@ async def decoder(
 
     Args:
       chunk: frames in a message, beside the last one of the message before.
-      seconds_max: a longer video is left out: it is no clip of an action, and would fill the disk.
+      seconds_max: a longer video is left out, undecoded where its header says so: it is no clip of an action, and
+        would fill the disk.
       threads: that decode one file; more decoders do more good where files are many.
     """
     progress = saved.keep("progress", Progress())
@@ -91,11 +92,9 @@ def pieces(video: Video, chunk: int, seconds_max: float, threads: int) -> Genera
     start = 0
     held: list[codec.Frame] = []
     try:
-        for frame in codec.frames(Path(video.path), video.side, threads):
+        for frame in codec.frames(Path(video.path), video.side, threads, seconds_max):
             if held and frame.image.shape != held[0].image.shape:
                 raise codec.UnusableError(f"its frames change their size after {start + len(held)} of them")
-            if frame.time > seconds_max:
-                raise codec.UnusableError(f"it is longer than seconds_max = {seconds_max:g}")
             if len(held) == chunk + 1:  # one more is there, so this piece is not the last
                 yield _piece(said, held, start, 0)
                 start += len(held) - 1

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from flow import Array, Context, In, Out, Promises, compute, node
-from flow.errors import SettingError
+from flow.errors import MissingError, SettingError
 from nodes.algo import optical_flow
 from nodes.algo.optical_flow import Quantised
 from nodes.video.messages import Flows, Frames, Pieces
@@ -26,16 +26,21 @@ FIELD_HEAD = struct.Struct("<6fI")
 
 
 @node(needs=("cv2",), promises=Promises(given="nodes.given.video:flowing"))
-async def flow(frames: In[Frames], flows: Out[Flows], context: Context) -> None:
-    """Send frames on with the flow from each to the next, by the method that their video asks for; counts `pairs`."""
+async def flow(frames: In[Frames], flows: Out[Flows], context: Context, *, device: str = "auto") -> None:
+    """Send frames on with the flow from each to the next, by the method that their video asks for; counts `pairs`.
+
+    Args:
+      device: "cpu", "cuda", "cuda:1" or "auto", a GPU if there is one: of the method "tvl1_torch", which computes all
+        pairs of a message at once. The others are OpenCV's, and of the CPU.
+    """
     async for piece in frames:
-        forward, backward = await compute(fields, piece.frames, piece.flow, piece.both_ways)
+        forward, backward = await compute(fields, piece.frames, piece.flow, piece.both_ways, device)
         said = {name: value for name, value in vars(piece).items() if name not in ("flow", "both_ways")}
         await flows.send(Flows(**said, forward=forward, backward=backward))
         context.metrics.count("pairs", len(forward))
 
 
-def fields(frames: Array, method: str, both_ways: bool) -> tuple[Array, Array]:
+def fields(frames: Array, method: str, both_ways: bool, device: str = "cpu") -> tuple[Array, Array]:
     """Flow from each frame to the next, (N-1, 2, H, W), and from each to the one before, or none of these.
 
     Args:
@@ -47,12 +52,31 @@ def fields(frames: Array, method: str, both_ways: bool) -> tuple[Array, Array]:
     if len(frames) < 2:
         none = np.zeros((0, 2, *frames.shape[1:3]), np.float32)
         return none, none
-    estimate = _estimator(method)
     images = optical_flow.grey(frames)
+    if method == optical_flow.TORCH:
+        forward = _on_device(images[:-1], images[1:], device)
+        return forward, _on_device(images[1:], images[:-1], device) if both_ways else forward[:0]
+    estimate = _estimator(method)
     forward = np.stack([estimate(first, second) for first, second in pairwise(images)])
     if not both_ways:
         return forward, forward[:0]
     return forward, np.stack([estimate(second, first) for first, second in pairwise(images)])
+
+
+def _on_device(first: Array, second: Array, device: str) -> Array:
+    try:
+        import torch
+
+        from nodes.algo.tvl1 import tvl1
+        from nodes.nets.device import choose_device
+        from nodes.nets.weights import tensor_of
+    except ModuleNotFoundError as error:
+        raise MissingError(
+            f"flow = {optical_flow.TORCH!r} needs the package '{error.name}': pip install \"flow-research[torch]\""
+        ) from error
+    chosen = choose_device(device)
+    with torch.inference_mode():
+        return np.asarray(tvl1(tensor_of(first, chosen), tensor_of(second, chosen)).cpu().numpy())
 
 
 # OpenCV's estimators keep buffers from call to call: shared by two threads they give NaN.

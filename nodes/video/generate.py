@@ -32,7 +32,7 @@ CODECS = (
 SIZES = ((64, 64), (64, 80), (80, 80), (80, 100), (96, 96), (96, 120))  # height, width
 RATES = (Fraction(12), Fraction(25), Fraction(30000, 1001))
 # What a file shows is decided by this and its name, so that a file is the same whoever makes it.
-VERSION = 4
+VERSION = 5
 
 
 @dataclass

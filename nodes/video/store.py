@@ -41,7 +41,7 @@ async def absent(
     *,
     path: Annotated[str, Beside()],
     side: Annotated[int, Range(8, 8192)] = 256,
-    flow: Literal["dis", "dis_fast", "tvl1", "farneback", "none"] = "dis",
+    flow: Literal["dis", "dis_fast", "tvl1", "tvl1_torch", "farneback", "none"] = "dis",
     both_ways: bool = False,
     quality: Annotated[int, Range(1, 100)] = 90,
 ) -> None:
@@ -53,12 +53,13 @@ async def absent(
     Args:
       path: of the dataset, relative to the graph.
       side: smallest side of the stored frames, in pixels; the paper's is 256.
-      flow: method of optical flow; "none" stores frames only of use without motion.
+      flow: method of optical flow; "tvl1_torch" is for a GPU; "none" stores frames only of use without motion.
       both_ways: whether flow backwards is stored too, for bidirectional stacking.
       quality: of the JPEG images, of frames and of flow.
     """
     dataset = await compute(opened, Path(path))
     seen = saved.keep("seen", Seen())
+    context.metrics.count("present", 0)  # that there are none is told too
     with dataset:
         async for file in files:
             try:

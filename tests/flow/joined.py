@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from flow.plan import Plan, make_plan
 from flow.port_spec import NeverResting
 from flow.tally import Tally
 
-CARRIERS = ("memory", "zeromq", "shared", "tcp")
+CARRIERS = ("memory", "zeromq", "shared", "tcp", "tcp+lz4", "tcp+zstd")
+"""What stands behind the + is what messages are compressed with."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Edge:
     credit: int = 1
     credit_bytes: int = 1 << 40
     feedback: bool = False
+    compress: str = ""
 
     @property
     def sender(self):
@@ -67,9 +69,12 @@ class Desk(Assembly):
         return self.tallies.setdefault((end, name), Tally())
 
 
-def plan_of(nodes, edges, places=None):
+def plan_of(nodes, edges, places=None, codec=""):
     here = [(node.name, replica) for node in nodes for replica in range(node.replicas)]
-    return make_plan({node.name: node for node in nodes}, tuple(edges), places or {"w": here}, seed=0)
+    places = places or {"w": here}
+    edges = tuple(replace(edge, compress=codec) if codec else edge for edge in edges)
+    hosts = {worker: worker for worker in places} if codec else {}
+    return make_plan({node.name: node for node in nodes}, edges, places, seed=0, hosts=hosts)
 
 
 @dataclass
@@ -113,7 +118,7 @@ class Run:
         types = {name: node.type for name, node in self.nodes.items()}
         settings = {name: node.settings for name, node in self.nodes.items()}
         host, ip = self.hosts.get(worker, ("", "127.0.0.1"))
-        keys = KeyPair.make() if self.carrier == "tcp" else None
+        keys = KeyPair.make() if self.carrier.startswith("tcp") else None
         path = self.directory / f"{worker}.{epoch}"
         with self.within(host):
             hub = Hub(worker, epoch, self.warnings.append, through_memory=self.carrier == "shared", keys=keys)
@@ -163,7 +168,7 @@ async def joined(carrier, nodes, edges, hosts=None, within=contextlib.nullcontex
     places = None
     if carrier != "memory":
         places = {name: [(name, replica) for replica in range(node.replicas)] for name, node in by_name.items()}
-    plan = plan_of(nodes, edges, places)
+    plan = plan_of(nodes, edges, places, carrier.partition("+")[2])
     directory = Path(tempfile.mkdtemp(prefix="flow"))
     try:
         async with trio.open_nursery() as nursery:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flow.ledger import EdgeCount, edge_counts, problems
+from flow.ledger import EdgeCount, Ledger, edge_counts, problems
 from flow.stats import Page
 from flow.tally import Tally
 
@@ -35,3 +35,17 @@ def test_more_out_than_in_is_a_problem(tmp_path):
     received.add(1)
     received.dropped.add()
     assert problems(edge_counts(tmp_path)) == ["edge a.b->c.d: 1 received and 1 dropped, but only 0 sent"]
+
+
+def test_a_copy_of_a_page_that_is_late_is_no_problem_and_one_that_stays_behind_is(tmp_path):
+    sender, receiver = page(tmp_path, "a", 0), page(tmp_path, "b", 0)
+    sent, received = sender.counter("edge.a.out->b.in.sent"), receiver.counter("edge.a.out->b.in.received")
+    ledger = Ledger(tmp_path, late=True)
+    sent.add(10)
+    received.add(12)  # two of which the sender's page does not tell yet
+    assert ledger.problems() == []
+    sent.add(5)
+    received.add(8)
+    assert ledger.problems() == []
+    assert ledger.problems() == ["edge a.out->b.in: 20 received and 0 dropped, but only 15 sent"]
+    assert Ledger(tmp_path, late=False).problems() == ledger.problems()

@@ -16,7 +16,7 @@ SEEN = {
 
 
 def test_what_is_missing_is_told_once_soon_after_the_start_and_again_at_the_end():
-    missing = MissingMetrics(["balancd", "hours", "loss"], ["blanced", "balanced", "frames"], "los")
+    missing = MissingMetrics(["balancd", "hours", "loss"], ["blanced", "frames"], "los")
     assert missing.early(Progress(now=0.0, elapsed=AFTER_S - 1, **SEEN)) == []
     told = missing.early(Progress(now=0.0, elapsed=AFTER_S, **SEEN))
     assert told == [
@@ -36,6 +36,12 @@ def test_of_names_that_are_there_nothing_is_said():
     missing = MissingMetrics(["balanced", "minutes"], ["fill", "loss"], "loss")
     end = Progress(now=0.0, elapsed=99.0, **SEEN)
     assert (missing.early(end), missing.late(end, "done")) == ([], [])
+
+
+def test_a_name_that_comes_late_is_not_taken_for_one_that_is_asked_for_beside_it():
+    missing = MissingMetrics([], ["fill", "fall"], "fill")
+    assert missing.early(Progress(now=0.0, elapsed=AFTER_S, **SEEN)) == []
+    assert MissingMetrics([], ["fall"], None).early(Progress(now=0.0, elapsed=AFTER_S, **SEEN))
 
 
 @pytest.mark.real_time

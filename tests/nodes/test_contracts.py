@@ -17,6 +17,8 @@ TYPES, BROKEN = known_types()
 # Each start of one of these loads an emulator or a network, some hundred milliseconds on a busy core.
 SLOW = (
     "nodes.env.atari:actor",
+    "nodes.env.atari_planned:actor",
+    "nodes.evaluate.atari:returns",
     "nodes.learn.laser:learner",
     "nodes.learn.recogniser:learner",
     "nodes.learn.recogniser:scorer",

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -116,9 +116,9 @@ class Home:
         path.write_text(text)
         return path
 
-    def start(self, text: str, *arguments: str | Path) -> Running:
-        """Start a run of a graph."""
-        return Running(self, ["run", self.graph(text), "--runs", self.path / "runs", *arguments])
+    def start(self, text: str, *arguments: str | Path, within: Sequence[str] = ()) -> Running:
+        """Start a run of a graph. within: the command that starts the command."""
+        return Running(self, ["run", self.graph(text), "--runs", self.path / "runs", *arguments], within=within)
 
     def resume(self, run: RunDirectory, *arguments: str | Path) -> Running:
         return Running(self, ["run", "--resume", run.path, *arguments], run)
@@ -139,14 +139,20 @@ class Home:
 class Running:
     """A `flow run` in a process of its own."""
 
-    def __init__(self, home: Home, arguments: list[str | Path], run: RunDirectory | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        arguments: list[str | Path],
+        run: RunDirectory | None = None,
+        within: Sequence[str] = (),
+    ) -> None:
         self.home = home
         self._before = set(self._directories())
         self._run = run
         self._output = home.path / f"output.{secrets.token_hex(4)}"
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                [*FLOW, *map(str, arguments)],
+                [*within, *FLOW, *map(str, arguments)],
                 cwd=ROOT,
                 env=home.environment,
                 stdin=subprocess.DEVNULL,

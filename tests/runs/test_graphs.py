@@ -16,12 +16,13 @@ pytestmark = [pytest.mark.real_time, pytest.mark.slow]
 GRAPHS = sorted((ROOT / "graphs").glob("*.toml"))
 
 
-def own_params(home: Home, name: str, videos: Path) -> dict[str, Path]:
+def own_params(home: Home, name: str, videos: Path, others: Path) -> dict[str, Path]:
     """Where a graph is to read and write, so that nothing is left in the tree."""
     return {
         "two_stream": {"clips": home.path / "clips", "dataset": home.path / "dataset"},
         "two_stream_stills": {"weights": home.path / "stills.safetensors"},
         "two_stream_ucf101": {"data": videos, "dataset": home.path / "dataset"},
+        "two_stream_multitask": {"data": videos, "other": others, "dataset": home.path / "dataset"},
     }.get(name, {})
 
 
@@ -44,8 +45,10 @@ def run_tiny(home: Home, name: str, params: dict[str, Path]) -> Running:
 
 @pytest.mark.parametrize("name", [path.stem for path in GRAPHS])
 def test_the_tiny_profile_runs_to_its_end(home: Home, name: str, request: pytest.FixtureRequest):
-    videos = request.getfixturevalue("small_ucf101") if name == "two_stream_ucf101" else home.path
-    running = run_tiny(home, name, own_params(home, name, videos))
+    wanted = {"two_stream_ucf101": 1, "two_stream_multitask": 2}.get(name, 0)
+    folders = [request.getfixturevalue(each) for each in ("small_ucf101", "other_ucf101")[:wanted]]
+    videos, others, *_ = [*folders, home.path, home.path]
+    running = run_tiny(home, name, own_params(home, name, videos, others))
     assert running.run.about()["outcome"] == "done"
     again = load_graph(running.run.graph_file)
     if again.until:  # a finite graph ends by itself, and nothing else ended it

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from flow import Context, In, Out, compute, node
 from nodes.recognition import Stored
@@ -15,10 +16,10 @@ from nodes.video.messages import Pieces
 _frames = codec.frames
 
 
-def deadly(path: Path, side: int | None = None, threads: int = 1) -> Iterator[codec.Frame]:
+def deadly(path: Path, *how: Any) -> Iterator[codec.Frame]:
     if "killer" in path.name:
         os.kill(os.getpid(), signal.SIGKILL)
-    yield from _frames(path, side, threads)
+    yield from _frames(path, *how)
 
 
 codec.frames = deadly

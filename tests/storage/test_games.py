@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from flow.errors import NotStoredError, StorageError
 from storage.chunks import Column
 from storage.games import GameStore
+from storage.priorities import Mix
 
 COLUMNS = [Column("boards", "<f4", (2, 3)), Column("moves", "<i8")]
 CAPACITY = 24
@@ -161,6 +162,21 @@ def test_a_game_whose_columns_were_replaced_is_the_new_one_and_all_else_is_as_it
         check(store, [*games[1:], game(3, 8)], 8)
 
 
+def test_a_position_that_was_added_with_0_is_drawn_by_no_law_whatever_is_said_of_it_later(tmp_path):
+    uniform = Mix(uniform=1.0)
+    with opened(tmp_path) as store:
+        store.add([game(0, 8)])
+        store.set_priorities(np.arange(8), np.ones(8))
+        assert store.statistics().drawable == 6  # all but moves 0 and 7
+        drawn = [store.draw(np.random.default_rng(0), 300, mix) for mix in (uniform, Mix(prioritised=1.0))]
+        for each in drawn:
+            assert set(each.handles.tolist()) == {1, 2, 3, 4, 5, 6}
+            np.testing.assert_allclose(each.chances, 1 / 6)
+    with opened(tmp_path) as store:
+        assert store.statistics().drawable == 6
+        assert set(store.draw(np.random.default_rng(0), 300, uniform).handles.tolist()) == {1, 2, 3, 4, 5, 6}
+
+
 def test_priorities_that_were_saved_come_back_to_what_is_still_there(tmp_path):
     with opened(tmp_path) as store:
         store.add([game(0, 8), game(1, 8), game(2, 8)])
@@ -170,6 +186,8 @@ def test_priorities_that_were_saved_come_back_to_what_is_still_there(tmp_path):
     with opened(tmp_path) as store:
         store.load_state_dict(saved)
         draw = store.draw(np.random.default_rng(0), 500)
-        # Game 0 has gone; game 3 came after the priorities were saved, with its own.
-        expected = np.concatenate([np.arange(8, 24) + 1.0, game(3, 8)[1]])
+        # Game 0 has gone; game 3 came after the priorities were saved, with its own. What was added with 0 is
+        # not drawn.
+        before = np.concatenate([game(number, 8)[1] for number in (1, 2)])
+        expected = np.concatenate([(np.arange(8, 24) + 1.0) * (before > 0), game(3, 8)[1]])
         np.testing.assert_allclose(draw.chances, expected[draw.handles - 8] / expected.sum(), rtol=1e-6)

@@ -42,6 +42,7 @@ BENCHES = (
     Bench("loop"),
     Bench("replay"),
     Bench("search", ("--cpu",)),
+    Bench("muzero_atari"),
     Bench("shards"),
     Bench("video"),
     Bench("inspector"),

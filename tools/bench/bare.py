@@ -6,6 +6,8 @@ python -m tools.bench.bare ROLE PATH COUNTS      one end of a pair of processes;
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,15 +25,20 @@ NO_COPY_MIN = 64 * 1024
 GROUP_BYTES = 4 * 84 * 84 * 4
 IN_FLIGHT = 2
 WINDOW = 64
+_PUBLIC, _SECRET = "BENCH_SERVER_PUBLIC", "BENCH_SERVER_SECRET"
 
 
-def pair(roles: tuple[str, str], counts: str) -> tuple[Results, Results]:
-    """Run two processes against each other over ipc."""
+def pair(roles: tuple[str, str], counts: str, *, tcp: bool = False) -> tuple[Results, Results]:
+    """Run two processes against each other over ipc, or over TCP with CURVE."""
+    public, secret = zmq.curve_keypair()
+    keys = {_PUBLIC: public.decode(), _SECRET: secret.decode()} if tcp else {}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        address = f"tcp://127.0.0.1:{_free_port()}" if tcp else f"ipc://{folder}/s"
         processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "tools.bench.bare", role, f"ipc://{folder}/s", counts],
+                [sys.executable, "-m", "tools.bench.bare", role, address, counts],
                 stdout=subprocess.PIPE,
+                env={**os.environ, **keys},
                 text=True,
             )
             for role in roles
@@ -40,9 +47,26 @@ def pair(roles: tuple[str, str], counts: str) -> tuple[Results, Results]:
     return first, second
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _socket(kind: int, *, server: bool = False) -> zmq.Socket[bytes]:
+    """A socket; with CURVE where this process was given keys. Without a handler of ZAP any key is let in."""
+    made = zmq.Context.instance().socket(kind)
+    if _PUBLIC in os.environ and server:
+        made.curve_server, made.curve_secretkey = True, os.environ[_SECRET].encode()
+    elif _PUBLIC in os.environ:
+        made.curve_serverkey = os.environ[_PUBLIC].encode()
+        made.curve_publickey, made.curve_secretkey = zmq.curve_keypair()
+    return made
+
+
 def push(address: str, watch: Stopwatch) -> None:
     """Send blobs, as fast as the other end takes them."""
-    socket = zmq.Context.instance().socket(zmq.PUSH)
+    socket = _socket(zmq.PUSH)
     socket.setsockopt(zmq.SNDHWM, WINDOW)
     socket.connect(address)
     for size, count in watch.counts.items():
@@ -55,7 +79,7 @@ def push(address: str, watch: Stopwatch) -> None:
 
 def pull(address: str, watch: Stopwatch) -> None:
     """Receive them."""
-    socket = zmq.Context.instance().socket(zmq.PULL)
+    socket = _socket(zmq.PULL, server=True)
     socket.setsockopt(zmq.RCVHWM, WINDOW)
     socket.bind(address)
     for size, count in watch.counts.items():
@@ -67,7 +91,7 @@ def pull(address: str, watch: Stopwatch) -> None:
 
 def ask(address: str, watch: Stopwatch) -> None:
     """Ask one question after another."""
-    socket = zmq.Context.instance().socket(zmq.DEALER)
+    socket = _socket(zmq.DEALER)
     socket.connect(address)
     for size, count in watch.counts.items():
         data = bytes(int(size))
@@ -80,7 +104,7 @@ def ask(address: str, watch: Stopwatch) -> None:
 
 def answer(address: str, watch: Stopwatch) -> None:
     """Answer each with itself."""
-    socket = zmq.Context.instance().socket(zmq.ROUTER)
+    socket = _socket(zmq.ROUTER, server=True)
     socket.bind(address)
     for size, count in watch.counts.items():
         for _ in range(count):
@@ -91,7 +115,7 @@ def answer(address: str, watch: Stopwatch) -> None:
 
 def environments(address: str, watch: Stopwatch) -> None:
     """Two groups of four environments, both asking."""
-    socket = zmq.Context.instance().socket(zmq.DEALER)
+    socket = _socket(zmq.DEALER)
     socket.connect(address)
     stacks = bytes(GROUP_BYTES)
     count = watch.counts["groups"]
@@ -106,7 +130,7 @@ def environments(address: str, watch: Stopwatch) -> None:
 
 def model(address: str, watch: Stopwatch) -> None:
     """Answers each group with four actions."""
-    socket = zmq.Context.instance().socket(zmq.ROUTER)
+    socket = _socket(zmq.ROUTER, server=True)
     socket.bind(address)
     for _ in range(watch.counts["groups"]):
         who, frame = socket.recv_multipart(copy=False)

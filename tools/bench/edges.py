@@ -3,8 +3,9 @@
     python -m tools.bench.edges                                  about a minute
     python -m tools.bench.edges --ray-python RAY/bin/python      beside Ray actor calls too
 
-Beside each figure: bare pyzmq over ipc between two processes doing the same; a bare trio memory channel for what
-stays in a worker. CPU is of both processes with their I/O threads, a message or a call.
+Beside each figure: bare pyzmq over ipc between two processes doing the same; over TCP with CURVE, on the loopback
+device, for what goes between hosts; a bare trio memory channel for what stays in a worker. CPU is of both processes
+with their I/O threads, a message or a call.
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ def main() -> None:
     options = parser.parse_args()
     streams = counts({"1024": 15_000, "28224": 5000, str(1 << 20): 300}, options.scale)
     calls = counts({"64": 4000, "28224": 3000}, options.scale)
+    few = counts({"1024": 8000, "28224": 2000, str(1 << 20): 80}, options.scale)
     figures = Figures()
     cases = [
         lambda: flow_case(figures, "flow", streams, calls, {"a": ["source", "caller"], "b": ["sink", "echoer"]}),
         lambda: bare_case(figures, streams, calls),
+        lambda: flow_case(figures, "flow over tcp", few, calls, {"a": ["source", "caller"], "b": ["sink", "echoer"]}),
+        lambda: bare_case(figures, few, calls, tcp=True),
         lambda: flow_case(figures, "flow, one worker", streams, calls, {"a": ["source", "caller", "sink", "echoer"]}),
         lambda: channel_case(figures, int(30_000 * options.scale)),
     ]
@@ -59,15 +63,16 @@ def flow_case(figures: Figures, name: str, streams: str, calls: str, places: dic
         with reports() as folder:
             ends = [node(n, n, counts=todo, report=str(folder / n)) for n in (first, second)]
             hosts = {w: [n for n in hosted if n in (first, second)] for w, hosted in places.items()}
-            go(ends, [edge(sender, receiver, **CREDIT)], hosts)
+            go(ends, [edge(sender, receiver, **CREDIT)], hosts, tcp="tcp" in name)
             call, two = first == "caller", len(places) == 2
             note(figures, name, report(folder / first), report(folder / second), two=two, call=call)
 
 
-def bare_case(figures: Figures, streams: str, calls: str) -> None:
-    """The same over bare pyzmq."""
-    note(figures, "pyzmq", *bare.pair(("push", "pull"), streams), two=True)
-    note(figures, "pyzmq", *bare.pair(("ask", "answer"), calls), two=True, call=True)
+def bare_case(figures: Figures, streams: str, calls: str, *, tcp: bool = False) -> None:
+    """The same over bare pyzmq. tcp: with CURVE, which lets in the one key alone."""
+    name = "pyzmq over tcp" if tcp else "pyzmq"
+    note(figures, name, *bare.pair(("push", "pull"), streams, tcp=tcp), two=True)
+    note(figures, name, *bare.pair(("ask", "answer"), calls, tcp=tcp), two=True, call=True)
 
 
 def note(
@@ -109,6 +114,8 @@ def relate(figures: Figures) -> None:
             figures.relate(figure.name, figure.unit, f"flow, {what}")
         elif figure.name.startswith("flow, one worker") and "1 KiB" in what:
             figures.relate(figure.name, figure.unit, "trio channel, 1 KiB")
+        elif owner == "flow over tcp":
+            figures.relate(figure.name, figure.unit, f"pyzmq over tcp, {what}")
         elif owner == "flow":
             figures.relate(figure.name, figure.unit, f"pyzmq, {what}")
 

@@ -15,10 +15,10 @@ from typing import Any
 import trio
 
 from flow.errors import RunError
-from flow.launch import modules
 from flow.monitor import Monitor
 from flow.node_type import NodeType, load
-from flow.plan import make_plan
+from flow.plan import Plan, make_plan
+from flow.processes import modules
 from flow.progress import Progress
 from flow.run_directory import RunDirectory
 from flow.supervisor import Options, Outcome, Supervisor
@@ -55,6 +55,7 @@ class Edge:
     credit: int = 4
     credit_bytes: int = 1 << 26
     feedback: bool = False
+    compress: str = ""
 
 
 def node(name: str, run: str, **settings: Any) -> Node:
@@ -102,6 +103,12 @@ class Ran:
         return next(sample.at for sample in self.samples if sample.counters.get(counter, 0) > 0) - self.started
 
 
+def _plan(nodes: Sequence[Node], edges: Sequence[Edge], places: dict[str, list[str]], tcp: bool) -> Plan:
+    hosted = {worker: [(name, 0) for name in names] for worker, names in places.items()}
+    away = {"hosts": {w: w for w in places}, "listen": dict.fromkeys(places, "tcp://127.0.0.1:*")} if tcp else {}
+    return make_plan({n.name: n for n in nodes}, tuple(edges), hosted, seed=0, **away)
+
+
 def go(
     nodes: Sequence[Node],
     edges: Sequence[Edge],
@@ -110,6 +117,7 @@ def go(
     *,
     steady: tuple[str, float] | None = None,
     memory: bool = False,
+    tcp: bool = False,
     beside: Callable[[Supervisor], Awaitable[None]] | None = None,
 ) -> Ran:
     """Run to the end, in a run directory that is thrown away.
@@ -119,13 +127,13 @@ def go(
       until: counters or times at which to stop; none for a graph that ends by itself.
       steady: a counter, and how many seconds after it first moved to stop.
       memory: also look at what the workers hold.
+      tcp: whether workers speak as those of two hosts do.
       beside: runs in the supervisor's loop.
 
     Raises:
       RunError: the run failed.
     """
-    hosted = {worker: [(name, 0) for name in names] for worker, names in places.items()}
-    plan = make_plan({n.name: n for n in nodes}, tuple(edges), hosted, seed=0)
+    plan = _plan(nodes, edges, places, tcp)
     samples: list[Sample] = []
     held: dict[str, dict[str, float]] = {}
 
@@ -142,9 +150,10 @@ def go(
 
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         directory = RunDirectory.create(Path(folder), "bench")
-        supervisor = Supervisor(plan, directory, Monitor(directory), until or {}, modules(plan), observe, Options())
-        supervisor.beside = beside
-        started = time.perf_counter()
+        supervisor = Supervisor(
+            plan, directory, Monitor(directory), until or {}, modules(plan.workers), observe, Options()
+        )
+        supervisor.beside, started = beside, time.perf_counter()
         outcome = trio.run(supervisor.run)
         if outcome.how != "done":
             logs = "\n".join(path.read_text()[-2000:] for path in sorted(directory.logs.glob("*.log")))

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from nodes.algo.muzero_targets import Beyond, Record, record, unrolled
 from nodes.algo.puct import Rules, Trees, kernel_named
-from nodes.algo.root import priors_of, with_noise
+from nodes.algo.root import policy_target, priors_of, with_noise
 from nodes.env.board import Lanes
 from nodes.games.interface import Game, Position, legal_of, observations_of
 from nodes.games.messages import Evaluations, Plans, PlayedGame, Roots, Samples, Steps
@@ -29,10 +30,15 @@ LANES, BATCH, KEPT_GAMES, UPDATES_A_ROUND = 32, 128, 4000, 100
 
 @dataclass(frozen=True)
 class Training:
-    """How an agent learns. Numbers as in the pilot of the claim; unroll and simulations are what it varies."""
+    """How an agent learns. Numbers as in the pilot of the claim; unroll and simulations are what it varies.
+
+    games: played in a round, before its updates. refreshed: stored games that are planned anew after them.
+    """
 
     seed: int
     rounds: int = 150
+    games: int = LANES
+    refreshed: int = 0
     simulations: int = 25
     unroll: int = 5
     beyond: Beyond = "zero"
@@ -108,29 +114,68 @@ def plan(
     return plans_of(trees, plain, root.version)
 
 
-def train(game: Game, training: Training) -> Served:
-    """Learn from self-play alone; the network as it is served."""
+def train(game: Game, training: Training, watch: Callable[[int, Served], None] | None = None) -> Served:
+    """Learn from self-play alone; the network as it is served.
+
+    Args:
+      watch: called after each round with the moves played so far.
+    """
     rng = np.random.default_rng(training.seed)
     shape = game.observation_shape
     student = Student(shape, game.actions, "mlp", 64, 0, 0, "cpu", "adam", training.weight_decay, 1.0, training.seed)
     served = Served(shape, game.actions, "mlp", 64, 0, 0)
     served.load(student.weights(), 0)
     learned = Learned(served)
-    lanes = Lanes(game, LANES, 1.0, game.moves_max, rng)
+    lanes = Lanes(game, min(training.games, LANES), 1.0, game.moves_max, rng)
     kept: deque[tuple[PlayedGame, Record]] = deque(maxlen=KEPT_GAMES)
+    moves = 0
     for number in range(training.rounds):
         fresh = 0
-        while fresh < LANES:
+        while fresh < training.games:
             plans = plan(learned, [one.position for one in lanes.under_way], training.simulations, rng)
+            moves += len(lanes.under_way)
             for played in lanes.move(plans):
                 kept.append((played, _record(played, training)))
                 fresh += 1
+        if training.refreshed:
+            _refresh(game, kept, learned, training, rng)
         games = list(kept)
         ends = np.cumsum([len(played.actions) for played, _ in games])
         for _ in range(UPDATES_A_ROUND):
             student.update(_sample(games, ends, training.unroll, rng), training.learning_rate)
         served.load(student.weights(), number + 1)
+        if watch is not None:
+            watch(moves, served)
     return served
+
+
+def _refresh(
+    game: Game,
+    kept: deque[tuple[PlayedGame, Record]],
+    learned: Learned,
+    training: Training,
+    rng: np.random.Generator,
+) -> None:
+    """Plan some stored games anew: what the search says of their positions today takes the place of what it said."""
+    drawn = rng.choice(len(kept), min(training.refreshed, len(kept)), replace=False).tolist()
+    lines = [_line(game, kept[at][0]) for at in drawn]
+    plans = plan(learned, [position for line in lines for position in line], training.simulations)
+    policies, begin = policy_target(plans.visits), 0
+    for at, line in zip(drawn, lines, strict=True):
+        end = begin + len(line)
+        anew = replace(kept[at][0], policies=policies[begin:end], values=plans.values[begin:end])
+        kept[at] = anew, _record(anew, training)
+        begin = end
+
+
+def _line(game: Game, played: PlayedGame) -> list[Position]:
+    """The positions of a game, each before its move."""
+    position = next(each for each in game.starts() if np.array_equal(each.observation(), played.observations[0]))
+    line = []
+    for action in played.actions.tolist():
+        line.append(position)
+        position = position.after(action)
+    return line
 
 
 def _record(played: PlayedGame, training: Training) -> Record:

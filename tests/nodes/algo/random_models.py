@@ -20,6 +20,12 @@ class Table:
     prior: np.ndarray
     value: np.ndarray
 
+    def model(self, state: object, action: int) -> tuple[float, object, list[float], float]:
+        """As the oracle asks for it."""
+        assert isinstance(state, int)
+        after = int(self.to[state, action])
+        return float(self.reward[state, action]), after, self.prior[after].tolist(), float(self.value[after])
+
 
 def random_table(rng: np.random.Generator, states: int, actions: int, *, rewards: bool = True) -> Table:
     return Table(
@@ -47,12 +53,6 @@ def search(table: Table, roots: np.ndarray, legal: np.ndarray, simulations: int,
 
 def slow_search(table: Table, root: int, legal: np.ndarray, simulations: int, rules: Rules) -> tuple[Search, State]:
     """The same search by the oracle, one position."""
-
-    def model(state: object, action: int) -> tuple[float, object, list[float], float]:
-        assert isinstance(state, int)
-        after = int(table.to[state, action])
-        return float(table.reward[state, action]), after, table.prior[after].tolist(), float(table.value[after])
-
     slow = Search(abs(rules.discount), rules.discount < 0, rules.c1, rules.c2, rules.bounds)
     priors = np.where(legal, table.prior[root], -1).tolist()
-    return slow, slow.run(root, priors, model, simulations)
+    return slow, slow.run(root, priors, table.model, simulations)

@@ -15,7 +15,7 @@ from nodes.evaluate.arena import Match, arena
 from nodes.games import openspiel
 from nodes.games.interface import game_named
 from nodes.games.messages import Plans
-from nodes.games.opponents import RandomMoves, elo_of, opponent_named
+from nodes.games.opponents import RandomMoves, opponent_named
 from tests.nodes.evaluate.test_exam import NOTHING, adviser, solved
 
 needs_spiel = pytest.mark.skipif(importlib.util.find_spec("pyspiel") is None, reason=openspiel.MISSING_PACKAGE)
@@ -40,6 +40,15 @@ async def test_perfect_play_beats_random_moves_and_the_worst_play_loses(name):
     good, bad = [await scored(name, wrong=wrong, games=40) for wrong in (False, True)]
     assert good.metrics.gauges["score"] > bad.metrics.gauges["score"] + 0.25
     assert good.metrics.gauges["elo"] > 0 > bad.metrics.gauges["elo"]
+    for each in (good, bad):
+        low, middle, high = (each.metrics.gauges[name] for name in ("elo_low", "elo", "elo_high"))
+        assert low < middle < high
+
+
+async def test_several_arenas_of_a_graph_are_told_apart_by_a_prefix():
+    result = await scored("nim", wrong=False, games=4, prefix="random_")
+    assert {"random_score", "random_elo", "random_elo_low", "random_elo_high"} == set(result.metrics.gauges)
+    assert set(result.metrics.series) == {"random_match_score"}
 
 
 @settings(max_examples=10)
@@ -80,13 +89,3 @@ async def test_openspiels_search_is_an_opponent_and_moves_legally():
 async def test_openspiels_search_does_not_play_our_own_games():
     with pytest.raises(SettingError, match="opponent=\"mcts\" plays games of OpenSpiel alone, found 'nim'"):
         await scored("nim", wrong=False, opponent="mcts")
-
-
-@given(score=st.floats(0.05, 0.95))
-def test_elo_is_the_difference_at_which_the_score_is_expected(score):
-    assert 1 / (1 + 10 ** (-elo_of(score, 1000) / 400)) == pytest.approx(score)
-
-
-def test_elo_of_a_clean_sweep_is_bounded_by_the_games_played():
-    assert elo_of(1.0, 10) == pytest.approx(-elo_of(0.0, 10))
-    assert 400 < elo_of(1.0, 10) < elo_of(1.0, 100) < 1000

@@ -14,6 +14,7 @@ CASES = [
     ("board", (2, 3, 3), 9, 0),  # an action a square
     ("board", (4, 6, 7), 7, 3),  # an action a column
     ("board", (4, 3, 3), 10, 0),  # neither: a plane each
+    ("atari", (4, 32, 32), 5, 2),
 ]
 
 
@@ -59,10 +60,44 @@ def test_a_hidden_state_without_range_is_not_blown_up():
 
 
 def test_an_unknown_network_is_refused():
-    with pytest.raises(ValueError, match="no network is named 'resnet'; there are 'mlp', 'board'"):
+    with pytest.raises(ValueError, match="no network is named 'resnet'; there are 'mlp', 'board', 'atari'"):
         build("resnet", (3,), 2)
 
 
 def test_a_network_for_boards_refuses_what_is_no_board():
     with pytest.raises(ValueError, match=r'takes planes \(C, H, W\), found \(15,\); set network = "mlp"'):
         build("board", (15,), 2)
+
+
+@pytest.mark.parametrize("shape", [(15,), (4, 30, 32)])
+def test_a_network_for_atari_refuses_what_cannot_be_made_smaller(shape):
+    with pytest.raises(ValueError, match="S a multiple of 16, found") as caught:
+        build("atari", shape, 2)
+    assert str(shape) in str(caught.value)
+
+
+def test_bytes_are_seen_as_shares_of_255():
+    torch.manual_seed(0)
+    seen = torch.randint(256, (3, 4, 32, 32), dtype=torch.uint8)
+    for name in ("atari", "board", "mlp"):
+        network = build(name, (4, 32, 32), 5, width=8, blocks=1).eval()
+        torch.testing.assert_close(network.represent(seen), network.represent(seen.float() / 255))
+
+
+def test_with_the_papers_numbers_the_tower_for_atari_is_the_papers():
+    # 19 M parameters in each of 16 blocks of 256 planes, h and g; sizes of frames that are made smaller as in F.
+    with torch.device("meta"):
+        network = build("atari", (128, 96, 96), 18, width=256, blocks=16, bins=300)
+    assert network.hidden_shape == (256, 6, 6)
+    towers = [sum(p.numel() for p in part.parameters()) for part in (network.board.represented, network.board.moved)]
+    assert all(19e6 < count < 20e6 for count in towers)
+    halves = [type(part).__name__ for part in network.shrunk]
+    assert halves == [
+        "Sequential",
+        *["Residual"] * 2,
+        "Sequential",
+        *["Residual"] * 3,
+        "AvgPool2d",
+        *["Residual"] * 3,
+        "AvgPool2d",
+    ]

@@ -6,12 +6,19 @@ import functools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flow.errors import MessageError, PeerRestarted
 from flow.testing.harness import drive
+from nodes.algo.puct import Rules
+from nodes.algo.root import priors_of
 from nodes.games.interface import game_named
+from nodes.games.messages import Evaluations, Positions
 from nodes.games.solve import Solution, solve
 from nodes.plan.muzero import LostTree, planner
+from tests.nodes.algo.random_models import Table, random_table
+from tests.nodes.algo.slow_tree import Search
 from tests.nodes.plan.exact_model import ExactModel, asking
 
 
@@ -54,6 +61,75 @@ async def test_with_the_rules_as_its_model_a_planner_comes_to_minimax_as_simulat
     assert blunders[0] > blunders[1] >= blunders[2] == 0
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < errors[0] / 3
+
+
+@given(
+    seed=st.integers(0, 999),
+    simulations=st.integers(1, 40),
+    discount=st.sampled_from([1.0, 0.997, 0.8]),
+    two_players=st.booleans(),
+    known_bounds=st.booleans(),
+)
+async def test_signs_discount_and_rewards_on_the_way_are_those_of_a_tree_written_from_the_equations(
+    seed, simulations, discount, two_players, known_bounds
+):
+    rng = np.random.default_rng(seed)
+    table = random_table(rng, 20, 3)
+    roots = rng.integers(0, 20, 4)
+    legal = rng.random((4, 3)) < 0.7
+    legal[:, 1] = True
+    hidden: dict[int, int] = {}
+
+    def said(states, slots, rewards):
+        hidden.update(zip(slots.tolist(), states.tolist(), strict=True))
+        logits = np.log(table.prior[states])
+        return Evaluations(rewards.astype(np.float32), logits, table.value[states].astype(np.float32), 0, 0)
+
+    def steps(asked):
+        before = np.array([hidden[slot] for slot in asked.parents.tolist()])
+        return said(table.to[before, asked.actions], asked.slots, table.reward[before, asked.actions])
+
+    result = await drive(
+        planner,
+        requests=[Positions(roots[:, None].astype(np.float32), legal, np.zeros(4, bool))],
+        roots=lambda asked: said(asked.observations[:, 0].astype(int), asked.slots, np.zeros(4)),
+        steps=steps,
+        simulations=simulations, discount=discount, two_players=two_players, known_bounds=known_bounds, kernel="numpy",
+    )  # fmt: skip
+    exact = Table(table.to, table.reward.astype(np.float32), table.prior, table.value.astype(np.float32))
+    exact.prior = priors_of(np.log(table.prior))
+    rules = Rules(-discount if two_players else discount, bounds=(-1.0, 1.0) if known_bounds else None)
+    masked = priors_of(np.log(table.prior)[roots], legal)
+    for row in range(4):
+        slow = Search(discount, two_players, bounds=rules.bounds)
+        root = slow.run(int(roots[row]), masked[row].tolist(), exact.model, simulations)
+        assert result.requests[0].visits[row].tolist() == [edge.visits for edge in root.edges]
+        np.testing.assert_allclose(result.requests[0].values[row], np.mean(slow.returns), atol=1e-5)
+
+
+async def test_alone_a_player_keeps_what_it_is_paid_and_against_another_gives_it_away():
+    # Each of two actions leads back here; the second pays 1, and nothing else is ever worth anything.
+    def said(asked, rewards):
+        rows = len(asked.slots)
+        return Evaluations(
+            rewards.astype(np.float32), np.zeros((rows, 2), np.float32), np.zeros(rows, np.float32), 0, 0
+        )
+
+    values = {}
+    for two_players in (False, True):
+        result = await drive(
+            planner,
+            requests=[Positions(np.zeros((1, 1), np.float32), np.ones((1, 2), bool), np.zeros(1, bool))],
+            roots=lambda asked: said(asked, np.zeros(1)),
+            steps=lambda asked: said(asked, asked.actions == 1),
+            simulations=400, discount=0.5, two_players=two_players, kernel="numpy",
+        )  # fmt: skip
+        plans = result.requests[0]
+        assert plans.visits[0, 1] > 300
+        values[two_players] = plans.values[0]
+    # 1 + γ + γ² + … alone; 1 - γ + γ² - … where the other is paid as well. Visits to the worse action cost some of it.
+    assert values[False] == pytest.approx(1 / (1 - 0.5), abs=0.2)
+    assert values[True] == pytest.approx(1 / (1 + 0.5), abs=0.2)
 
 
 async def test_a_plan_does_not_depend_on_who_else_asks_nor_on_how_many_searches_run():

@@ -28,6 +28,8 @@ def game(number: int, moves: int, outcome: float = 1.0) -> PlayedGame:
         np.linspace(-1, 1, moves).astype(np.float32),
         np.eye(4, dtype=np.float32)[tags % 4],
         tags,
+        np.ones(moves, bool),
+        True,
     )
 
 
@@ -103,7 +105,9 @@ def test_positions_are_drawn_by_priority_and_weights_take_it_away_again(alpha, b
     held = shelf()
     path = tmp_path_factory.mktemp("games")
     with GameStore(path, columns_of(games[0]), capacity_positions=99, capacity_bytes=1 << 20, exponent=alpha) as store:
-        store.add([(columns_in(played), held.priorities_of(played.rewards, played.values)) for played in games])
+        store.add(
+            [(columns_in(played), held.priorities_of(played.rewards, played.values, played.drawn)) for played in games]
+        )
         # |ν - z| from the definition.
         z = [played.rewards[-1] * (-1.0) ** (3 - np.arange(4)) for played in games]
         p = np.concatenate([np.abs(played.values - target) for played, target in zip(games, z, strict=True)])

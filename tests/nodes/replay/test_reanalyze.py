@@ -30,7 +30,9 @@ def played(seed: int) -> tuple[PlayedGame, list[np.ndarray]]:
     values = np.zeros(len(moves), np.float32)
     policies = np.full((len(moves), NIM.actions), 1 / NIM.actions, np.float32)
     versions = np.ones(len(moves), np.int64)
-    return PlayedGame(np.stack(seen), np.array(moves), np.array(paid, np.float32), values, policies, versions), legal
+    drawn = np.ones(len(moves), bool)
+    rewards = np.array(paid, np.float32)
+    return PlayedGame(np.stack(seen), np.array(moves), rewards, values, policies, versions, drawn, True), legal
 
 
 @pytest.mark.parametrize("seed", range(20))

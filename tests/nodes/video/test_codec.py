@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.nodes.video.clips_for_tests import KINDS, av, texture, written
+from tests.nodes.video.clips_for_tests import FAST, KINDS, av, texture, written
 
 from nodes.video import codec  # isort: skip
 
@@ -146,3 +147,43 @@ def test_frames_too_large_for_memory_are_refused(files, monkeypatch):
     monkeypatch.setattr(codec, "FRAME_BYTES_MAX", 64 * 48 * 3 - 1)
     with pytest.raises(codec.UnusableError, match="its frames have 64x48 pixels"):
         list(codec.frames(files["h264 mp4"]))
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_a_video_of_ten_hours_by_its_header_is_refused_and_nothing_of_it_is_decoded(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"long{ending}"
+    # Two frames, ten hours apart: the header alone is long.
+    hours = [0, 36_000 * 25]
+    codec.write(path, texture(2), codec="libx264", rate=Fraction(25), options=FAST, times=hours)
+    monkeypatch.setattr(codec._Scaler, "__call__", lambda self, frame: pytest.fail("a frame was decoded"))
+    with pytest.raises(codec.UnusableError, match=r"its header says that it lasts 36000.* s, longer than .* = 1800"):
+        list(codec.frames(path, 24, seconds_max=1800.0))
+
+
+def test_a_frame_of_8k_is_read_and_nothing_larger_is_decoded(tmp_path, monkeypatch):
+    path = tmp_path / "8k.mp4"
+    image = np.zeros((4320, 7680, 3), np.uint8)
+    image[:, 3840:] = 255
+    codec.write(path, [image], codec="libx264", rate=Fraction(25), options=FAST)
+    (frame,) = codec.frames(path, 24)
+    assert frame.image.shape == (24, 43, 3)
+    assert frame.image[:, :20].max() < 8
+    assert frame.image[:, -20:].min() > 247
+    monkeypatch.setattr(codec, "FRAME_BYTES_MAX", image.nbytes - 1)
+    monkeypatch.setattr(codec._Scaler, "__call__", lambda self, frame: pytest.fail("a frame was decoded"))
+    with pytest.raises(codec.UnusableError, match=r"its frames have 7680x4320 pixels, more than 94 MiB each"):
+        list(codec.frames(path, 24))
+
+
+def test_a_video_stream_without_a_frame_and_a_file_of_no_bytes_are_refused(files, tmp_path):
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    with pytest.raises(codec.UnusableError, match="it is empty"):
+        list(codec.frames(empty))
+    none = tmp_path / "none.avi"
+    with av.open(str(none), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+    with pytest.raises(codec.UnusableError, match="there is no frame in it"):
+        list(codec.frames(none))

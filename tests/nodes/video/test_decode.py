@@ -66,7 +66,14 @@ async def test_bad_files_are_left_out_by_name_and_the_others_are_decoded(good, t
 
 async def test_a_video_that_is_too_long_is_left_out(good):
     said = await drive(decoder, work=given_in_turn([good]), seconds_max=0.3)
-    assert said.frames[-1].problem == "it is longer than seconds_max = 0.3"
+    assert said.frames[-1].problem == "its header says that it lasts 0.8 s, longer than seconds_max = 0.3"
+    assert len(said.frames) == 1
+
+
+async def test_a_video_whose_header_tells_less_than_it_has_is_left_out_where_it_gets_too_long(good, monkeypatch):
+    monkeypatch.setattr(codec, "_told_seconds", lambda container, stream: 0.0)
+    said = await drive(decoder, work=given_in_turn([good]), seconds_max=0.3, chunk=4)
+    assert [piece.problem for piece in said.frames] == ["", "it lasts at least 0.32 s, longer than seconds_max = 0.3"]
 
 
 @pytest.mark.parametrize("frames", [40, 400])
@@ -82,7 +89,7 @@ def test_a_decoder_holds_a_chunk_however_long_a_video_is(monkeypatch, frames):
             nonlocal alive
             alive -= 1
 
-    def made(path, side, threads):
+    def made(path, *how):
         nonlocal alive, most
         for number in range(frames):
             alive += 1
@@ -142,7 +149,7 @@ async def test_a_file_that_kills_its_decoder_twice_is_left_out_and_the_next_one_
 
 
 def test_frames_that_change_their_size_are_refused(monkeypatch):
-    def made(path, side, threads):
+    def made(path, *how):
         yield codec.Frame(texture(1)[0], 0.0)
         yield codec.Frame(texture(1, height=40)[0], 0.04)
 

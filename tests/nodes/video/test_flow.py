@@ -20,9 +20,11 @@ FIELDS = npst.arrays(np.float32, (2, 6, 7), elements=st.floats(-20, 20, width=32
 METHODS = [method for method in of.METHODS if method != "tvl1" or hasattr(cv2, "optflow")]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, of.TORCH])
 def test_flow_of_a_texture_that_moves_is_how_it_moves(method):
     """The window moves by (2, 1), so what is seen in it moves by (-2, -1); backwards it is the opposite."""
+    if method == of.TORCH:
+        pytest.importorskip("torch", reason='needs torch: pip install "flow-research[torch]"')
     forward, backward = fields(np.stack(texture(3)), method, True)
     assert forward.shape == backward.shape == (2, 2, 48, 64)
     inner = np.s_[:, 12:-12, 12:-12]
@@ -38,8 +40,20 @@ def test_flow_between_frames_is_opencvs():
     np.testing.assert_array_equal(fields(np.stack(texture(2)), "dis", False)[0][0], dis.transpose(2, 0, 1))
 
 
+@pytest.mark.skipif(not hasattr(cv2, "optflow"), reason="OpenCV's TV-L1 is in opencv-contrib-python-headless")
+def test_tv_l1_in_torch_is_opencvs_and_does_not_depend_on_what_else_is_computed_at_once():
+    pytest.importorskip("torch", reason='needs torch: pip install "flow-research[torch]"')
+    images = np.stack(texture(3))
+    ours, theirs = (fields(images, method, False)[0][:, :, 8:-8, 8:-8] for method in (of.TORCH, "tvl1"))
+    assert np.abs(ours - theirs).mean() < 0.05
+    alone = fields(images[1:], of.TORCH, False)[0]
+    np.testing.assert_allclose(fields(images, of.TORCH, False)[0][1:], alone, atol=1e-3)
+
+
 def test_a_method_that_there_is_not_is_named_with_those_that_are():
-    with pytest.raises(SettingError, match=r"flow = 'brox': .* there are dis, dis_fast, tvl1, farneback and none"):
+    with pytest.raises(
+        SettingError, match=r"flow = 'brox': .* there are dis, dis_fast, tvl1, farneback, tvl1_torch and none"
+    ):
         fields(np.stack(texture(2)), "brox", False)
 
 

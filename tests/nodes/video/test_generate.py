@@ -15,8 +15,10 @@ from tests.nodes.video.clips_for_tests import av
 
 pytest.importorskip("sklearn", reason='needs scikit-learn: pip install "flow-research[video]"')
 
+from nodes.algo import moving_digits  # isort: skip
 from nodes.algo.moving_digits import MOTIONS, Scene, path, render  # isort: skip
 from nodes.video import codec  # isort: skip
+from nodes.video.flow import fields  # isort: skip
 from nodes.video.generate import clips  # isort: skip
 
 
@@ -44,6 +46,39 @@ def test_a_clip_is_drawn_from_its_seed_alone():
     np.testing.assert_array_equal(one, other)
     assert one.shape == (5, 64, 80, 3)
     assert not np.array_equal(one, third)
+
+
+def test_the_mean_of_a_field_is_most_of_the_cameras_motion(monkeypatch):
+    """What mean subtraction takes away: of a background without texture no flow can be told, and it is nothing."""
+    original, seen = moving_digits._camera, []
+
+    def noted(frames, rng):
+        seen.append(original(frames, rng))
+        return seen[-1]
+
+    monkeypatch.setattr(moving_digits, "_camera", noted)
+    off, moved = [], []
+    for number in range(20):
+        images = render(Scene(number % 5, number % 4, False, 64, 64, 6), np.random.default_rng(number))
+        mean = fields(images, "dis", False)[0].mean((2, 3))
+        camera = -np.diff(sum(seen[-1]), axis=0)
+        off.append(np.abs(mean - camera).mean())
+        moved.append(np.abs(camera).mean())
+    assert np.mean(off) < 0.4 * np.mean(moved)
+
+
+def test_what_the_camera_sways_moves_sprite_and_background_alike(monkeypatch):
+    """A sprite that stays in the frame whatever the camera does is one that the camera's mean is no part of."""
+    speed = 1.25 / moving_digits.SWAY  # pixels a frame
+    paths = [speed * np.arange(6)[:, None] * [1.0, 0.0], np.zeros((6, 2))]  # the camera's, the sprite's
+    monkeypatch.setattr(moving_digits, "path", lambda motion, frames, rng: paths.pop(0))
+    monkeypatch.setattr(moving_digits, "PAN", 0.0)
+    monkeypatch.setattr(moving_digits, "SHAKE", 0.0)
+    images = render(Scene(4, 0, False, 64, 64, 6), np.random.default_rng(0))
+    for x, y in fields(images, "dis", False)[0][:, :, 6:-6, 6:-6]:
+        assert np.abs(x + 1.25).mean() < 0.1
+        assert np.abs(y).mean() < 0.1
+        assert np.abs(x + 1.25).max() < 0.8
 
 
 def written_at(files) -> dict[str, int]:

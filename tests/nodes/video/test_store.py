@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flow import Context
+from flow import Context, disk
+from flow.errors import DiskFullError
 from flow.testing import drive
 from tests.nodes.video.clips_for_tests import written
 
@@ -60,7 +62,7 @@ async def test_a_file_that_cannot_be_read_and_one_with_the_bytes_of_another_are_
         absent, files=listed(path, twin, tmp_path / "gone.avi"), path=str(tmp_path / "dataset"), context=context
     )
     assert [each.name for each in said.missing] == [path.name]
-    assert said.metrics.counters == {"twins": 1, "unreadable": 1}
+    assert said.metrics.counters == {"present": 0, "twins": 1, "unreadable": 1}
     assert texts[0] == "twin.avi is left out: it has the bytes of mpeg4_avi.avi"
     assert texts[1].endswith("gone.avi is left out: No such file or directory")
 
@@ -101,3 +103,25 @@ async def test_a_video_that_is_broken_or_of_which_a_part_was_lost_leaves_nothing
         assert [record.key for record in dataset.records()] == [whole.key]
         assert dataset.unfinished() == []
         assert np.all([not problem for problem in dataset.problems()])
+
+
+async def test_a_disk_that_gets_full_ends_the_import_and_a_next_one_makes_only_what_is_missing(tmp_path):
+    found = [pieces_of(3, seed) for seed in range(3)]
+    writes = 0
+
+    def full(what: str, path: Path) -> None:
+        nonlocal writes
+        writes += 1
+        if writes > 3:  # a video takes two: its values, and that it is whole
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with disk.watched(full), pytest.raises(DiskFullError, match=r"no space left .* free some space and start anew"):
+        await drive(store, pieces=found, path=str(tmp_path))
+    with Dataset(tmp_path) as dataset:
+        assert [record.key for record in dataset.records()] == [found[0].key]
+        assert not list(dataset.problems())
+    said = await drive(store, pieces=found[1:], path=str(tmp_path))
+    assert len(said.stored) == 2
+    with Dataset(tmp_path) as dataset:
+        assert len(list(dataset.records())) == 3
+        assert not list(dataset.problems())

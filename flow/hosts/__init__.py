@@ -1,0 +1,1 @@
+"""Runs over several hosts: who joins, workers there, and what comes back of them."""

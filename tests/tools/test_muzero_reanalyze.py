@@ -1,0 +1,60 @@
+"""The claim on Reanalyze: its verdict, and that what is refreshed is what today's search says."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason='needs PyTorch: pip install "flow-research[torch]"')
+
+from nodes.env.board import Lanes  # noqa: E402
+from nodes.games.interface import game_named  # noqa: E402
+from nodes.serve.muzero import Served  # noqa: E402
+from tools.claims.muzero_reanalyze import NAMES, Curve, checks  # noqa: E402
+from tools.claims.nim_selfplay import Learned, Training, _line, _record, _refresh, plan  # noqa: E402
+
+
+def curve(*blunders: float) -> Curve:
+    return Curve(tuple(range(100, 100 * len(blunders) + 1, 100)), blunders)
+
+
+def test_moves_to_a_share_are_those_at_which_three_in_a_row_come_to_it():
+    found = curve(0.7, 0.2, 0.7, 0.6, 0.5, 0.4, 0.1)
+    assert found.moves_to(0.51) == 400  # 0.2, 0.7, 0.6
+    assert found.moves_to(0.34) == 700
+    assert found.moves_to(0.1) is None
+
+
+SLOW, FAST = curve(*[0.7] * 5, *[0.35] * 3), curve(*[0.7] * 2, *[0.35] * 6)
+
+
+def test_the_claim_holds_where_fewer_moves_are_needed_and_fails_where_not():
+    assert all(checks({NAMES[0]: [SLOW], NAMES[1]: [FAST]}).values())
+    assert not any(checks({NAMES[0]: [FAST], NAMES[1]: [SLOW]}).values())
+    assert not any(checks({NAMES[0]: [FAST], NAMES[1]: [FAST]}).values())
+    never = curve(*[0.7] * 8)
+    (text,) = checks({NAMES[0]: [never], NAMES[1]: [FAST]})
+    assert text.startswith("the agents without Reanalyze come to 60%")
+    assert not any(checks({NAMES[0]: [SLOW], NAMES[1]: [never]}).values())
+
+
+def test_a_refreshed_game_has_the_moves_that_were_played_and_the_policies_of_todays_search():
+    torch.set_num_threads(1)
+    game, training, rng = game_named("nim"), Training(0, simulations=6, refreshed=2), np.random.default_rng(0)
+    torch.manual_seed(0)
+    learned = Learned(Served(game.observation_shape, game.actions, "mlp", 64, 0, 0))
+    lanes, played = Lanes(game, 4, 1.0, 12, rng), []
+    while len(played) < 4:
+        played += lanes.move(plan(learned, [one.position for one in lanes.under_way], 3, rng))
+    kept = deque((each, _record(each, training)) for each in played)
+    _refresh(game, kept, learned, training, rng)
+    changed = [(before, after) for before, (after, _) in zip(played, kept, strict=False) if after is not before]
+    assert len(changed) == 2
+    for before, after in changed:
+        np.testing.assert_array_equal(after.actions, before.actions)
+        np.testing.assert_array_equal(after.observations, before.observations)
+        found = plan(learned, _line(game, before), 6)
+        np.testing.assert_allclose(after.policies, found.visits / found.visits.sum(1, keepdims=True), rtol=1e-6)
+        np.testing.assert_allclose(after.values, found.values, atol=1e-6)
