@@ -39,9 +39,11 @@ def trained(home: Home, file: Path, monkeypatch: pytest.MonkeyPatch, *, weights:
     saved = Saved()
     for name, thing in (("network", student.network), ("optimiser", student.optimiser), ("progress", Progress())):
         saved.keep(name, thing)
-    folder = checkpoints.begin(run.checkpoints, 1)
+    folder = checkpoints.begin(run.checkpoints, 1, 0)
     files = pack(saved.state()).write(folder, "learner-0")
-    checkpoints.complete(folder, files, {name: node.type.name for name, node in graph.nodes.items()}, {})
+    checkpoints.complete(
+        folder, files, {name: node.type.name for name, node in graph.nodes.items()}, {}, consistent=True
+    )
     return run
 
 
