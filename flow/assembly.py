@@ -34,7 +34,8 @@ End = tuple[str, int, str]
 class Assembly:
     """The mailboxes and links of one worker.
 
-    pages: the stats pages of the nodes hosted here. sending: the links of each sending port, with their group.
+    pages: the stats pages of the nodes hosted here. sending: the links of each sending port, with their group. aligned:
+    whether arrays that nodes take are made to begin at a multiple of 64 bytes.
     """
 
     plan: Plan
@@ -43,6 +44,7 @@ class Assembly:
     types: dict[str, NodeType[Any]]
     settings: dict[str, dict[str, Any]]
     pages: dict[str, Page]
+    aligned: bool = False
     mailboxes: dict[End, Mailbox] = field(default_factory=dict)
     sending: dict[End, list[tuple[int, Link]]] = field(default_factory=lambda: defaultdict(list))
     tallies: dict[tuple[End, str], Tally] = field(default_factory=dict)
@@ -60,7 +62,12 @@ class Assembly:
                 self.mailboxes[link.receiver] = self._mailbox(link, feeders)
             if self._is_here(link.receiver):
                 name = f"edge.{link.edge}.received"
-                self.mailboxes[link.receiver].tallies[link.number] = self._tally(link.receiver, name)
+                mailbox = self.mailboxes[link.receiver]
+                mailbox.tallies[link.number] = self._tally(link.receiver, name)
+                if isinstance(mailbox, StreamMailbox):
+                    mailbox.barriers.links.add(link.number)
+                    if link.feedback:
+                        mailbox.barriers.feedback.add(link.number)
         for link in links:
             if self._is_here(link.sender):
                 self._begin(link)
@@ -157,6 +164,7 @@ class Assembly:
         sizes = self.types[node.name].port_sizes(port.name, self.settings[node.name])
         measures = self._measures(node, port)
         spec = PortSpec(node.name, port.name, port.messages, sizes, self.plan.checked, rest, measures)
+        spec.aligned = self.aligned
         if not port.sends:
             mailbox: Any = self.mailboxes[end]
             return {"In": In, "Serve": Serve, "Latest": Latest}[port.kind](spec, mailbox)
@@ -192,6 +200,16 @@ class Assembly:
         for mailbox in self.mailboxes_of(node):
             if isinstance(mailbox, QuestionMailbox):
                 mailbox.fail_all()
+
+    def streams_into(self, node: NodePlan) -> dict[str, StreamMailbox]:
+        """The mailboxes of a node's In ports."""
+        mine = ((end, mailbox) for end, mailbox in self.mailboxes.items() if end[:2] == (node.name, node.replica))
+        return {end[2]: mailbox for end, mailbox in mine if isinstance(mailbox, StreamMailbox)}
+
+    def links_out_of(self, node: NodePlan) -> list[StreamLink]:
+        """The sending ends of a node's streams."""
+        mine = (links for end, links in self.sending.items() if end[:2] == (node.name, node.replica))
+        return [link for links in mine for _, link in links if isinstance(link, StreamLink)]
 
     def mailboxes_of(self, node: NodePlan) -> list[Mailbox]:
         return [mailbox for end, mailbox in self.mailboxes.items() if end[:2] == (node.name, node.replica)]

@@ -21,36 +21,45 @@ from flow import disk, saved
 from flow.errors import CheckpointError
 
 KEEP = 2
+# In 1 each node's state was taken by itself; nothing else differs.
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint. nodes: node type by node name, of the graph that made it."""
+    """A complete checkpoint. nodes: node type by node name, of the graph that made it.
+
+    consistent: whether it is one cut through all streams, so that a resumed run loses and doubles no message.
+    """
 
     number: int
     directory: Path
     nodes: dict[str, str]
     counters: dict[str, float]
+    consistent: bool = True
 
 
-def begin(checkpoints: Path, number: int) -> Path:
+def begin(checkpoints: Path, number: int, attempt: int) -> Path:
     """An empty directory to write checkpoint `number` into."""
-    directory = checkpoints / f"{number:06d}.part"
+    directory = checkpoints / f"{number:06d}.{attempt}.part"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     return directory
 
 
-def complete(directory: Path, files: list[str], nodes: dict[str, str], counters: dict[str, float]) -> Checkpoint:
+def complete(
+    directory: Path, files: list[str], nodes: dict[str, str], counters: dict[str, float], *, consistent: bool
+) -> Checkpoint:
     """Make what was written a checkpoint, and remove those before the last one.
 
     Raises:
       OSError: the disk is full, for instance; the checkpoint before is untouched.
     """
-    number = int(directory.stem)
+    number = int(directory.name.partition(".")[0])
     manifest: dict[str, Any] = {
-        "format": 1,
+        "format": FORMAT,
+        "consistent": consistent,
         "number": number,
         "time": time.time(),
         "nodes": nodes,
@@ -65,7 +74,7 @@ def complete(directory: Path, files: list[str], nodes: dict[str, str], counters:
     target.write_text(json.dumps(manifest, indent=1))
     _sync(target)
     _sync(directory)
-    final = directory.with_suffix("")
+    final = directory.with_name(f"{number:06d}")
     # Those of this number and above were found damaged: the run went on from one before them.
     for damaged in final.parent.glob("[0-9]*[0-9]"):
         if int(damaged.name) >= number:
@@ -76,12 +85,13 @@ def complete(directory: Path, files: list[str], nodes: dict[str, str], counters:
     _sync(final.parent)
     for old in sorted(final.parent.glob("[0-9]*[0-9]"))[:-KEEP]:
         shutil.rmtree(old)
-    return Checkpoint(number, final, nodes, counters)
+    return Checkpoint(number, final, nodes, counters, consistent)
 
 
-def discard(checkpoints: Path, number: int) -> None:
-    """Remove what was written of a checkpoint that did not become one; on a full disk it is in the way."""
-    shutil.rmtree(checkpoints / f"{number:06d}.part", ignore_errors=True)
+def discard(checkpoints: Path) -> None:
+    """Remove what was written of checkpoints that did not become one; on a full disk it is in the way."""
+    for left in checkpoints.glob("*.part"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def carry_over(directory: Path, before: Checkpoint, node: str) -> list[str]:
@@ -108,7 +118,8 @@ def _open(directory: Path) -> Checkpoint:
         manifest = _manifest(directory)
         for name in manifest["files"]:
             _require_whole(directory, name, manifest)
-        return Checkpoint(manifest["number"], directory, manifest["nodes"], manifest["counters"])
+        consistent = manifest.get("consistent", False)
+        return Checkpoint(manifest["number"], directory, manifest["nodes"], manifest["counters"], consistent)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{directory}: incomplete or damaged ({error}); not used") from error
 
@@ -117,6 +128,11 @@ def _manifest(directory: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((directory / MANIFEST).read_text())
     if manifest.pop("self") != _digest(manifest):
         raise CheckpointError(f"{directory / MANIFEST}: damaged, its hash is not its own; not used")
+    if manifest["format"] not in (1, FORMAT):
+        raise CheckpointError(
+            f"{directory / MANIFEST}: of format {manifest['format']}, this program reads 1 and {FORMAT}; resume with "
+            "the version of flow that made it"
+        )
     return manifest
 
 

@@ -15,6 +15,7 @@ from flow import saved as saved_state
 from flow.assembly import Assembly
 from flow.computing import WorkThreads, current_threads
 from flow.context import Context, Level, Live
+from flow.deterministic import Generators
 from flow.errors import CheckpointError, DiskFullError, ForgottenAwaitError, MissingError, SettingError
 from flow.forgotten import no_forgotten_await
 from flow.inspect.live import read_live
@@ -25,10 +26,12 @@ from flow.node_type import NodeType
 from flow.occupancy import Occupancy
 from flow.plan import NodePlan
 from flow.port_spec import spec_of
+from flow.resting import AtRest, Taking
 from flow.saved import Packed, Saved
+from flow.snapshot import Snapshot
 from flow.stats import Counter, Gauge, Page, Series, State
 
-# A node that takes no stream and serves no call: it makes what others process, so draining a run begins with it.
+# A node that has none of these makes what others process, so draining a run begins with it.
 _CONSUMING = ("In", "Serve")
 # Errors that the same node, settings, files and disk would give again.
 _FOR_GOOD = (SettingError, MissingError, CheckpointError, DiskFullError, ForgottenAwaitError)
@@ -60,51 +63,6 @@ class PageMetrics:
         series.append(float(value))
 
 
-class AtRest:
-    """Knows when a node is between two messages: a task of it waits on a port and none of its computing goes on."""
-
-    def __init__(self) -> None:
-        self.waiting = 0
-        self.takes = 0
-        self.threads: WorkThreads | None = None
-        self.when_resting: list[Callable[[], None]] = []
-        self.when_empty_handed: list[Callable[[], None]] = []
-        self.nothing_comes: Callable[[], bool] = bool
-
-    def __enter__(self) -> None:
-        self.waiting += 1
-        self.look()
-
-    def __exit__(self, *exc: object) -> None:
-        self.waiting -= 1
-
-    def look(self, *, taking: bool = False) -> None:
-        """Do what waits for the node to rest, if it rests now. taking: a task of it is about to wait for a message."""
-        if self.waiting and not (self.threads and self.threads.busy):
-            due, self.when_resting = self.when_resting, []
-            # One that waits already may have been woken for a message, and has it in hand when it goes on.
-            if taking or (self.takes and self.nothing_comes()):
-                due, self.when_empty_handed = [*due, *self.when_empty_handed], []
-            for act in due:
-                act()
-
-
-class Taking:
-    """At rest with nothing in hand: a task waits for a message. What it may be cancelled in, and nothing is lost."""
-
-    def __init__(self, rest: AtRest) -> None:
-        self._rest = rest
-
-    def __enter__(self) -> None:
-        self._rest.takes += 1
-        self._rest.waiting += 1
-        self._rest.look(taking=True)
-
-    def __exit__(self, *exc: object) -> None:
-        self._rest.takes -= 1
-        self._rest.__exit__()
-
-
 def first_cause(error: BaseException) -> BaseException:
     """The first error of a group, which is what a nursery raises."""
     while isinstance(error, BaseExceptionGroup):
@@ -117,7 +75,9 @@ class Host:
     """One node replica in its worker.
 
     state: its kept state when it ended, for a checkpoint made after. cause: the error it died of, in a line.
-    failed_for_good: starting it again would fail the same way. make_threads: where its blocking work is done.
+    failed_for_good: starting it again would fail the same way. make_threads: where its blocking work is done. rewound:
+    its next start is that of a run that is resumed. generators: what it draws from as if it had the process for itself,
+    in a deterministic run.
     """
 
     plan: NodePlan
@@ -130,12 +90,15 @@ class Host:
     running: bool = False
     ended: bool = False
     failed: bool = False
+    rewound: bool = False
+    generators: Generators | None = None
     state: Packed | None = None
     cause: str = ""
     failed_for_good: bool = False
     make_threads: Callable[[str, Occupancy], WorkThreads] = WorkThreads
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     rest: AtRest = field(default_factory=AtRest)
+    snapshot: Snapshot | None = None
     saved: Saved = field(default_factory=Saved)
     live: dict[str, Live[Any]] = field(default_factory=dict)
     task: trio.lowlevel.Task | None = None
@@ -196,7 +159,7 @@ class Host:
 
         def act() -> None:
             try:
-                packed = self._pack()
+                packed = self.pack()
                 self.restart(None if packed is None else saved_state.unpack(packed.tensors, packed.rest))
             except CheckpointError as error:
                 errors.append(error)
@@ -223,7 +186,8 @@ class Host:
                 self.page.set_state("running")
 
     async def _run(self, incarnation: int, restored: dict[str, Any] | None) -> str | None:
-        self.incarnation, self.saved = incarnation, Saved(restored)
+        self.incarnation, self.saved = incarnation, Saved(restored, rewound=self.rewound)
+        self.rewound = False
         occupancy = self.assembly.occupancy(self.plan.key)
         occupancy.start()
         threads = self.make_threads(self.plan.key, occupancy)
@@ -253,10 +217,12 @@ class Host:
             error.add_note(f"in node {self.plan.name}, replica {self.plan.replica}, start {incarnation}")
             self.page.set_state("failed")
             self.page.set_text(self.cause)
+            self._no_snapshot(f"it failed: {self.cause}")
             self.assembly.node_failed(self.plan)
             return "".join(traceback.format_exception(error))
         else:
             if self._again and self.scope.cancelled_caught:
+                self._no_snapshot("it is being started again")
                 self.assembly.node_failed(self.plan)
             else:
                 self._again.clear()
@@ -287,10 +253,16 @@ class Host:
             self.page.set_state(state)
 
     def _finish(self, ports: dict[str, Any]) -> None:
-        self.state = self._pack()
+        self.state = self.pack()
         for act in self.rest.when_resting:
             act()
+        if self.snapshot is not None:
+            self.snapshot.node_ended(self.state)
         self._end(ports)
+
+    def _no_snapshot(self, why: str) -> None:
+        if self.snapshot is not None:
+            self.snapshot.fail(CheckpointError(why))
 
     def _end(self, ports: dict[str, Any]) -> None:
         self.ended = True
@@ -359,7 +331,7 @@ class Host:
 
         def act() -> None:
             try:
-                taken.append(self._pack())
+                taken.append(self.pack())
             except CheckpointError as error:  # told to who asked: the node, in whose step this runs, did not
                 errors.append(error)
             resting.set()
@@ -376,6 +348,11 @@ class Host:
             raise errors[0]
         return taken[0]
 
-    def _pack(self) -> Packed | None:
+    def pack(self) -> Packed | None:
+        """A copy of the node's state, None if it keeps none.
+
+        Raises:
+          CheckpointError: it keeps something that cannot be saved.
+        """
         state = self.saved.state()
         return saved_state.pack(state) if state else None

@@ -20,6 +20,7 @@ from flow import checkpoints
 from flow.checkpoints import Checkpoint
 from flow.disk_space import watch_disk
 from flow.errors import CheckpointError, MissingError
+from flow.graph.cuts import not_as_before, not_determined
 from flow.graph.hosts import placement
 from flow.graph.model import Graph, place
 from flow.graph.write import write_graph
@@ -69,6 +70,7 @@ def run_graph(
             show=list(graph.report.show),
             curve=graph.report.curve,
             shown_s=shown_after_s(options.stall_s),
+            deterministic=options.deterministic,
             **({"title": graph.title} if graph.title else {}),
         )
         show = list(graph.report.show) or None
@@ -84,7 +86,8 @@ def run_graph(
                 reporter.put(progress)
 
             supervisor = Supervisor(plan, directory, monitor, graph.until, at_home(plan), observe, options, checkpoint)
-            supervisor.beside = _beside
+            supervisor.beside, supervisor.resumed = _beside, resumed
+            _say_what_is_weaker(supervisor, graph)
             if join:
                 print(open_home(supervisor, join, write_graph(graph)).invitation())
             with Interrupts(supervisor, directory):
@@ -101,6 +104,20 @@ def _plan(graph: Graph, seed: int) -> tuple[Plan, str]:
     where = placement(graph)
     plan = make_plan(dict(graph.nodes), graph.edges, place(graph), seed=seed, hosts=where.hosts, listen=where.listen)
     return plan, where.join
+
+
+def _say_what_is_weaker(supervisor: Supervisor, graph: Graph) -> None:
+    """Log what a resumption of this run, or another of its seed, will not repeat."""
+    if supervisor.options.deterministic:
+        what, weaker = "depends on time, also in a deterministic run", not_determined(graph)
+    else:
+        what, weaker = "goes on otherwise if the run is resumed", not_as_before(graph)
+    for node, why in weaker.items():
+        supervisor.log.info(node, f"{what}: {why}")
+    before = supervisor.resume_from
+    if before is not None and not before.consistent:
+        text = "each node's state was taken by itself: messages may be lost or doubled between them"
+        supervisor.log.warning("", f"going on from checkpoint {before.number}, in which {text}")
 
 
 async def _beside(supervisor: Supervisor) -> None:

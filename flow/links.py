@@ -27,6 +27,7 @@ class StreamRoute(Protocol):
     """A carrier's way from a stream's link to its mailbox. No call waits: credit bounds what is under way."""
 
     def data(self, sequence: int, message: Message) -> None: ...
+    def barrier(self, sequence: int, number: int) -> None: ...
     def end(self, sequence: int) -> None: ...
 
 
@@ -76,6 +77,11 @@ class StreamLink:
     def credit(self, messages: int, size: int) -> None:
         self.window.give_back(messages, size)
         self.credit_came.unpark_all()
+
+    def barrier(self, number: int) -> None:
+        """Send a barrier behind what was sent. It needs no credit: a full window must not hold up a checkpoint."""
+        if not self.ended:
+            self.route.barrier(self.sequence, number)
 
     def end(self) -> None:
         if not self.ended:

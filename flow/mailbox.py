@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from flow.barrier import Barriers, Entry, Logged, Taken
 from flow.batch import Asked, Gathering, rows_of
 from flow.message import Message
 from flow.tally import Tally
@@ -20,9 +21,8 @@ from flow.tally import Tally
 # do so at each is a third of a message's cost. Cancellation is heeded at each.
 YIELD_EVERY = 16
 
-Taken = Callable[[int, int], None]
-"""Told how many messages of how many bytes a node took in hand: the carrier returns that much credit."""
-
+# In place of a message's bytes where it came out of a checkpoint: it was counted as it was sent.
+RESTORED = -1
 
 Fail = Callable[[bool], None]
 """Told that a question will not be answered; true if asking again is no use, since the server ended."""
@@ -35,9 +35,11 @@ class StreamMailbox:
     producers: int
     tally: Tally = field(default_factory=Tally)
     tallies: dict[int, Tally] = field(default_factory=dict)
-    waiting: deque[tuple[int, Message, int, Taken, int]] = field(default_factory=deque)
+    waiting: deque[Entry] = field(default_factory=deque)
     ended: set[int] = field(default_factory=set)
     closed: bool = False
+    barriers: Barriers = field(default_factory=Barriers)
+    takers: int = 0
     link: int = -1  # of what was taken last, for a trace, with its sequence number there
     sequence: int = -1
     _arrival: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
@@ -46,22 +48,80 @@ class StreamMailbox:
     def close(self) -> None:
         """The node ended and will take no more: what waits and what still comes is dropped, so that no sender waits."""
         self.closed = True
+        self._release(self.barriers.let_all_go())
         while self.waiting:
             link, _, size, taken, _ = self.waiting.popleft()
+            self._drop(link, size, taken)
+
+    def _drop(self, link: int, size: int, taken: Taken) -> None:
+        if size != RESTORED:
             self.tally_of(link).dropped.add()
-            taken(1, size)
+        taken(1, size)
 
     def tally_of(self, link: int) -> Tally:
         """What counts the messages of a link: several edges may lead to one port."""
         return self.tallies.get(link, self.tally)
 
     def put(self, link: int, message: Message, size: int, taken: Taken, sequence: int = -1) -> None:
-        if self.closed:
-            self.tally_of(link).dropped.add()
-            taken(1, size)
+        self._accept((link, message, size, taken, sequence))
+
+    def _accept(self, entry: Entry) -> None:
+        if self.barriers.number and self.barriers.keeps(entry):
             return
-        self.waiting.append((link, message, size, taken, sequence))
+        if self.closed:
+            self._drop(entry[0], entry[2], entry[3])
+            return
+        self.waiting.append(entry)
         self._arrival.unpark()
+
+    def restore(self, log: list[Logged]) -> None:
+        """Put what was under way as a checkpoint was made before all that comes."""
+        self.waiting.extendleft((link, message, RESTORED, _nobody, -1) for link, message in reversed(log))
+        self._arrival.unpark_all()
+
+    # Barriers
+
+    def barrier(self, link: int, number: int) -> None:
+        """A barrier came on a link: what comes behind it waits until the node's state is taken."""
+        if self.closed and not self.barriers.was_cut:
+            return
+        self._release(self.barriers.came(link, number))
+        self.barriers.changed()
+
+    @property
+    def before_cut(self) -> bool:
+        """Whether there is nothing left that the node has to take before its state is."""
+        barriers = self.barriers
+        return barriers.stops(self.ended) and all(entry[0] in barriers.feedback for entry in self.waiting)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether somebody waits here for what comes behind barriers alone."""
+        barriers = self.barriers
+        waits = bool(self.takers) and not self.waiting
+        return waits and bool(barriers.behind) and barriers.stops(self.ended)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all producers have ended, and everything was taken."""
+        return len(self.ended) >= self.producers and not self.waiting and not self.barriers.held
+
+    def cut(self, number: int) -> None:
+        """The node's state is taken now, for this attempt at a checkpoint."""
+        if self.barriers.number != number:
+            self._release(self.barriers.begin(number))
+        self._release(self.barriers.cut([(link, message) for link, message, *_ in self.waiting], self.ended))
+
+    def give_up(self, number: int) -> None:
+        """This attempt at a checkpoint is over: what it held back goes on."""
+        self._release(self.barriers.give_up(number))
+
+    def _release(self, items: list[Entry | int]) -> None:
+        for item in items:
+            if isinstance(item, int):
+                self.end(item)
+            else:
+                self._accept(item)
 
     def queued(self) -> list[Message]:
         """What waits to be taken, next first."""
@@ -69,11 +129,16 @@ class StreamMailbox:
 
     def end(self, link: int) -> None:
         """This producer will send no more."""
+        if self.barriers.number and self.barriers.keeps_end(link):
+            return
         self.ended.add(link)
         self._arrival.unpark_all()
+        self.barriers.changed()
 
     def reopen(self, link: int) -> None:
         """This producer was started again."""
+        self.ended.discard(link)
+        self._release(self.barriers.let_go(link))
         self.ended.discard(link)
 
     async def take(self) -> Message:
@@ -89,10 +154,21 @@ class StreamMailbox:
             if len(self.ended) >= self.producers:
                 raise trio.EndOfChannel
             with self.tally.waiting:
-                await self._arrival.park()
+                await self._wait()
         message = self.take_nowait()
         assert message is not None
         return message
+
+    async def _wait(self) -> None:
+        """Until something comes, or the last producer ends."""
+        self.takers += 1
+        try:
+            if self.barriers.number:  # who waits for what is behind a barrier alone is where its state is taken
+                self.barriers.changed()
+            if not self.waiting and len(self.ended) < self.producers:
+                await self._arrival.park()
+        finally:
+            self.takers -= 1
 
     def take_nowait(self) -> Message | None:
         """The next message, None if none waits."""
@@ -102,9 +178,14 @@ class StreamMailbox:
         self.link = link
         if self.waiting:
             self._arrival.unpark()
-        self.tally_of(link).add(size)
+        if size != RESTORED:
+            self.tally_of(link).add(size)
         taken(1, size)
         return message
+
+
+def _nobody(messages: int, size: int) -> None:
+    """Nobody's credit: the message came out of a checkpoint."""
 
 
 @dataclass

@@ -23,8 +23,9 @@ class LinkPlan:
     """One replica's port tied to one replica's port.
 
     group: links of one sending port among which a message is shared; each group gets every message.
-    credit, credit_bytes: the window of a stream; for a call, credit is how many requests may be under way.
-    compress: with what its messages are packed, where it ties two hosts.
+    credit, credit_bytes: the window of a stream; for a call, credit is how many requests may be under way. feedback: it
+    closes a cycle, so a checkpoint does not wait for its barrier. compress: with what its messages are packed, where it
+    ties two hosts.
     """
 
     number: int
@@ -35,6 +36,7 @@ class LinkPlan:
     receiver: tuple[str, int, str]
     credit: int
     credit_bytes: int
+    feedback: bool = False
     compress: str = ""
 
 
@@ -145,6 +147,8 @@ class EdgeOfGraph(Protocol):
     @property
     def credit_bytes(self) -> int: ...
     @property
+    def feedback(self) -> bool: ...
+    @property
     def compress(self) -> str: ...
 
 
@@ -216,6 +220,7 @@ def _links(nodes: dict[str, NodeOfGraph], edges: tuple[EdgeOfGraph, ...], host_o
                         (edge.receiver.node, to, edge.receiver.port),
                         edge.credit,
                         edge.credit_bytes,
+                        edge.feedback,
                         edge.compress if here != there else "",
                     )
                 )

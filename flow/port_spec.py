@@ -48,6 +48,7 @@ class PortSpec:
     """What each port knows of itself.
 
     checked: whether messages are held to their type as they enter and leave. watch: what it does for an inspector.
+    aligned: whether arrays that come are made to begin at a multiple of 64 bytes, for a run that is to repeat.
     """
 
     node: str
@@ -58,6 +59,7 @@ class PortSpec:
     rest: Rest = field(default_factory=NeverResting)
     measures: Measures = field(default_factory=Measures)
     watch: Watch | None = None
+    aligned: bool = False
     # Signatures of messages that were found good: a stream repeats few of them.
     good: set[object] = field(default_factory=set, repr=False, compare=False)
 

@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar, cast
 import trio
 
 from flow.batch import Batch, Staging, bucket_for, powers_of_two
+from flow.deterministic import aligned
 from flow.links import CallLink, NewestLink, StreamLink
 from flow.mailbox import YIELD_EVERY, NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message, as_library, freeze, size_in_bytes
@@ -69,6 +70,8 @@ class In(Generic[M]):
             else:
                 handling.began()
         spec.check(message)  # against this end's sizes, which the sender's may not fix
+        if spec.aligned:
+            message = aligned(message)
         return cast(M, as_library(message))
 
     def receive_nowait(self) -> M | None:
@@ -79,6 +82,8 @@ class In(Generic[M]):
         if self._spec.watch is not None:
             self._spec.watch.took_at_once(message, (self._mailbox.link, self._mailbox.sequence))
         self._spec.check(message)
+        if self._spec.aligned:
+            message = aligned(message)
         return cast(M, as_library(message))
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -58,7 +58,7 @@ class Process:
 class ForkServer:
     """A fork server that has imported some modules, and the workers it made."""
 
-    def __init__(self, modules: list[str]) -> None:
+    def __init__(self, modules: list[str], environment: Mapping[str, str] | None = None) -> None:
         self.modules = modules
         self.processes: dict[int, Process] = {}
         self.ready = trio.Event()
@@ -73,7 +73,7 @@ class ForkServer:
         self._process = subprocess.Popen(
             forkserver.command(theirs.fileno(), modules),
             pass_fds=[theirs.fileno()],
-            env=forkserver.environment(),
+            env={**forkserver.environment(), **(environment or {})},
             start_new_session=True,  # Ctrl-C in the terminal is the supervisor's alone
             stdin=subprocess.DEVNULL,
         )
@@ -177,12 +177,14 @@ class MakesProcesses(Protocol):
 class ForkServers:
     """The fork servers of a run, one for each set of packages that some worker needs; one that dies is replaced.
 
-    modules: what each imports, by the packages. restarts: how often one may be started again.
+    modules: what each imports, by the packages. restarts: how often one may be started again. environment: variables
+    that they and their workers have beside the usual.
     """
 
     modules: dict[tuple[str, ...], list[str]]
     restarts: Restarts
     log: EventLog
+    environment: Mapping[str, str] = field(default_factory=dict)
     _servers: dict[tuple[str, ...], ForkServer] = field(default_factory=dict)
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -218,7 +220,7 @@ class ForkServers:
             if server is not None:
                 self.log.warning("", f"{server.failure}; starting another")
                 server.kill()
-            server = self._servers[needs] = ForkServer(self.modules[needs])
+            server = self._servers[needs] = ForkServer(self.modules[needs], self.environment)
             self._nursery.start_soon(server.run)
         return server
 

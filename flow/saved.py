@@ -29,11 +29,15 @@ _NUMPY, _TORCH, _TUPLE, _BIG = 1, 2, 3, 4  # msgpack extension types
 class Saved:
     """What a node asked to keep.
 
-    restored: state by name from a checkpoint, None in a fresh run.
+    restored: state by name from a checkpoint, None in a fresh run. rewound: the whole run goes on from where it was
+    saved, or from its beginning if it never was, so that what came after that comes again. A node that is started again
+    alone gets nothing twice. Who writes outside of its state, to a file for instance, takes back here what it wrote
+    since.
     """
 
-    def __init__(self, restored: dict[str, Any] | None = None) -> None:
+    def __init__(self, restored: dict[str, Any] | None = None, *, rewound: bool = False) -> None:
         self._restored = restored
+        self.rewound = rewound
         self._kept: dict[str, Any] = {}
 
     @property
@@ -181,7 +185,8 @@ def unpack(tensors: bytes, rest: bytes) -> dict[str, Any]:
             return array
         import torch  # the state holds torch tensors, so the node that reads it needs torch
 
-        tensor = torch.from_numpy(array)
+        # In memory that torch chose, as a tensor has that was not restored: where it lies decides how kernels round.
+        tensor = torch.from_numpy(array).clone()
         return tensor.view(torch.bfloat16) if data.endswith(b"b") else tensor
 
     state: dict[str, Any] = msgpack.unpackb(rest, ext_hook=resolve, strict_map_key=False)

@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import trio
 
-from flow import checkpoints
+from flow import deterministic
+from flow.checkpointing import Checkpointing
 from flow.checkpoints import Checkpoint
 from flow.control import Words
 from flow.errors import RunError
@@ -45,7 +44,10 @@ LEDGER_S = 60.0
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is looked after. In seconds. lost_s, await_s: for another host to be silent, to join."""
+    """How a run is looked after. Times in seconds. deterministic: see `flow/deterministic.py`.
+
+    lost_s, await_s: how long another host may be silent, and take to join.
+    """
 
     checkpoint_s: float = 60.0
     drain_s: float = 15.0
@@ -55,6 +57,7 @@ class Options:
     restart_period_s: float = 60.0
     lost_s: float = 10.0
     await_s: float = 300.0
+    deterministic: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Supervisor:
 
     modules: what each fork server imports, by the packages its workers need. observe: shown the progress a few times
     a second. makes_processes: what its workers run in, if not fork servers' forks. beside: what else runs in its loop.
+    resumed: it ran before, and goes on from `resume_from`, or from its beginning.
     """
 
     plan: Plan
@@ -84,6 +88,7 @@ class Supervisor:
     resume_from: Checkpoint | None = None
     makes_processes: MakesProcesses | None = None
     beside: Callable[[Supervisor], Awaitable[None]] | None = None
+    resumed: bool = False
 
     def __post_init__(self) -> None:
         self.log = EventLog(self.directory.logs, "supervisor")
@@ -93,19 +98,20 @@ class Supervisor:
         self.incarnations = {node.key: -1 for worker in self.plan.workers for node in worker.nodes}
         self.ended: set[str] = set()
         self.absent: set[str] = set()  # workers that could not be started
-        self.restarts = Restarts(self.options.restarts, self.options.restart_period_s)
-        self.servers = self.makes_processes or ForkServers(self.modules, self.restarts, self.log)
+        restarts = 0 if self.options.deterministic else self.options.restarts
+        self.restarts = Restarts(restarts, self.options.restart_period_s)
+        environment = deterministic.ENVIRONMENT if self.options.deterministic else {}
+        self.servers = self.makes_processes or ForkServers(self.modules, self.restarts, self.log, environment)
         self.checkpoint = self.resume_from
         self.how, self.cause = "", ""
         self.draining = self.stopping = self._was_interrupted = False
         self.interrupted = trio.Event()  # set by the first Ctrl-C
         self.finishing = trio.Event()  # something decided that the run ends
         self.changed = trio.lowlevel.ParkingLot()  # a node ended or a worker went
-        self.replies: dict[int, dict[str, Words | None]] = {}
         self.progress = self.monitor.poll()
         self.liveness = Liveness(self.directory.state)
         self.ledger = Ledger(self.directory.state, late=any(worker.host for worker in self.plan.workers))
-        self.checkpointing = trio.Lock()
+        self.checkpointing = Checkpointing(self)
         self.hangs = Hangs(self.options.stall_s)
         self._causes: dict[str, deque[tuple[float, str]]] = defaultdict(deque)
 
@@ -115,7 +121,7 @@ class Supervisor:
             self.nursery = nursery
             nursery.start_soon(self._watch)
             nursery.start_soon(self._stop_when_interrupted)
-            nursery.start_soon(self._checkpoint_now_and_then)
+            nursery.start_soon(self.checkpointing.now_and_then, self.options.checkpoint_s)
             if self.beside is not None:
                 nursery.start_soon(self.beside, self)
             self.servers.start(nursery)
@@ -157,6 +163,7 @@ class Supervisor:
         plan = self.plan.worker(worker)
         self.epochs[worker] += 1
         words = {"run_directory": str(self.directory.path), "plan": self.plan.to_dict(), "shown_s": self.hangs.shown_s}
+        words |= {"attempt": self.checkpointing.attempt, "deterministic": self.options.deterministic}
         try:
             process = await self.servers.fork(plan, self.epochs[worker], words)
         except RunError as error:
@@ -173,9 +180,8 @@ class Supervisor:
         process.line.close()
         if self.processes.get(worker) is process:
             del self.processes[worker]
+        self.checkpointing.answered(worker, None)
         self.changed.unpark_all()
-        for answers in self.replies.values():
-            answers.setdefault(worker, None)
         if self.stopping or self.how == "failed":
             self._worker_left(worker)
         else:
@@ -213,6 +219,8 @@ class Supervisor:
         """What is restarted too often is reported by the first of its deaths, and how often it died."""
         recent = trio.current_time() - self.options.restart_period_s
         first = next((why for when, why in self._causes[name] if when > recent), cause)
+        if self.options.deterministic:
+            return f"{cause}; a deterministic run starts nothing again alone: flow run --resume goes on with all of it"
         times = self.options.restarts + 1
         return f"{name} died {times} times within {self.options.restart_period_s:g} s, at first of this: {first}"
 
@@ -221,15 +229,15 @@ class Supervisor:
             case "ready":
                 process.inbox, process.address = words["inbox"], words["address"]
                 for to, told in addresses.introductions(process, list(self.processes.values())):
-                    await self._tell(to, **told)
+                    await self.tell(to, **told)
                 for node in self.plan.worker(process.worker).nodes:
                     if node.key in self.ended:
-                        await self._tell(process, do="over", node=node.key)
+                        await self.tell(process, do="over", node=node.key)
                     else:
                         await self._start_node(process, node.key)
                 process.started = True
                 if self.draining:
-                    await self._tell(process, do="drain")
+                    await self.tell(process, do="drain")
             case "ended":
                 self.ended.add(words["node"])
                 self.log.info(words["node"], "ended")
@@ -239,13 +247,16 @@ class Supervisor:
             case "failed":
                 self.nursery.start_soon(self._node_failed, process, words)
             case "checkpointed":
-                self.replies.get(words["number"], {})[process.worker] = words
+                self.checkpointing.answered(process.worker, words)
                 self.changed.unpark_all()
 
     async def _start_node(self, process: Process, key: str) -> None:
         self.incarnations[key] += 1
         restore = str(self.checkpoint.directory) if self.checkpoint is not None else None
-        await self._tell(process, do="start", node=key, incarnation=self.incarnations[key], restore=restore)
+        # What was under way is there for the first of a resumed run alone: who starts again has had it.
+        resumed = self.resumed and not self.incarnations[key]
+        words = {"node": key, "incarnation": self.incarnations[key], "restore": restore, "resumed": resumed}
+        await self.tell(process, do="start", **words)
 
     async def _node_failed(self, process: Process, words: Words) -> None:
         key, cause = words["node"], f"node {words['node']}: {words['cause']}"
@@ -263,7 +274,8 @@ class Supervisor:
         if not self.finishing.is_set():
             await self._start_node(process, key)
 
-    async def _tell(self, process: Process, **words: object) -> None:
+    async def tell(self, process: Process, **words: object) -> None:
+        """Say something to a worker, if it is there."""
         try:
             await process.line.say(**words)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -316,69 +328,21 @@ class Supervisor:
                 self._remember(worker, f"worker {worker} hung: {where}")
                 process.kill()
 
-    # Checkpoints
-
-    async def _checkpoint_now_and_then(self) -> None:
-        while True:
-            await trio.sleep(self.options.checkpoint_s)
-            if not self.finishing.is_set():
-                # A node that computes for long between two messages has as long as there is.
-                await self.take_checkpoint(max(self.options.checkpoint_s, 10.0))
-
     async def take_checkpoint(self, seconds: float = 10.0) -> Checkpoint | None:
         """Take every node's state into a new checkpoint; None, and a warning, when one cannot be had."""
-        async with self.checkpointing:
-            number = (self.checkpoint.number if self.checkpoint is not None else 0) + 1
-            asked = [process for process in self.processes.values() if process.inbox]
-            # Without the state of all of them a resumed run would begin some afresh.
-            missing = self.epochs.keys() - {process.worker for process in asked}
-            if missing:
-                self.log.info("", f"no checkpoint {number} now: not running: {', '.join(sorted(missing))}")
-                return None
-            answers = self.replies[number] = {}
-            try:
-                directory = checkpoints.begin(self.directory.checkpoints, number)
-                for process in asked:
-                    await self._tell(process, do="checkpoint", number=number, directory=str(directory), seconds=seconds)
-                with trio.move_on_after(seconds + 5):
-                    while not all(process.worker in answers for process in asked):
-                        await self.changed.park()
-                return self._complete(directory, [answers.get(process.worker) for process in asked])
-            except OSError as error:
-                self.log.warning("", f"no checkpoint {number}: {error}; the one before is untouched")
-                return None
-            finally:
-                checkpoints.discard(self.directory.checkpoints, number)
-                del self.replies[number]
-
-    def _complete(self, directory: Path, answers: list[Words | None]) -> Checkpoint | None:
-        problems = [
-            text for answer in answers for text in (answer["problems"] if answer else ["a worker did not answer"])
-        ]
-        if problems:
-            self.log.warning("", f"no checkpoint {directory.stem}: {'; '.join(problems)}; the one before is untouched")
-            return None
-        files = [name for answer in answers if answer for name in answer["files"]]
-        if self.checkpoint is not None:
-            # A node that is being started again goes on from the checkpoint before; without its state in this one
-            # it would begin anew.
-            for key in sorted(self.incarnations.keys() - {name.rpartition(".")[0] for name in files}):
-                files += checkpoints.carry_over(directory, self.checkpoint, key)
-        counters = {name: float(value.total) for name, value in self.progress.counters.items()}
-        began = time.perf_counter()
-        self.checkpoint = checkpoints.complete(directory, files, self.node_types, counters)
-        self.log.info("", f"checkpoint {self.checkpoint.number}", seconds=round(time.perf_counter() - began, 3))
-        return self.checkpoint
+        return await self.checkpointing.take(seconds)
 
     # The end
 
     async def _end(self) -> None:
-        if self.how != "failed":
+        if self.how == "stopped" and self.options.deterministic:
+            await self.checkpointing.take(self.options.drain_s)  # draining would end streams that are to go on
+        elif self.how != "failed":
             await self._drain()
-            await self.take_checkpoint(seconds=5.0)
+            await self.checkpointing.take(5.0, barriers=False)
         self.stopping = True
         for process in list(self.processes.values()):
-            await self._tell(process, do="stop")
+            await self.tell(process, do="stop")
         with trio.move_on_after(self.options.stop_s):
             while self.processes:
                 await self.changed.park()
@@ -388,7 +352,7 @@ class Supervisor:
         self.draining = True
         for process in list(self.processes.values()):
             if process.started:  # who is not is told when its nodes have been
-                await self._tell(process, do="drain")
+                await self.tell(process, do="drain")
         with trio.move_on_after(self.options.drain_s) as scope:
             while len(self.ended) < len(self.incarnations):
                 if self.absent:  # what waits for its nodes waits in vain

@@ -43,6 +43,7 @@ class Kind(IntEnum):
     FAILURE = 5  # a call will not be answered [request]; the sequence field is 1 if the server ended for good
     NEWEST = 6  # a published value [version]; the sequence field holds the publisher's generation
     SEEN = 7  # the receiver has the published value [version]
+    BARRIER = 8  # a checkpoint cuts a stream here [attempt]
 
 
 CARRIES_MESSAGE = frozenset((Kind.DATA, Kind.QUESTION, Kind.ANSWER, Kind.NEWEST))

@@ -20,7 +20,7 @@ from typing import Any
 
 import trio
 
-from flow import checkpoints, generic
+from flow import checkpoints, deterministic, generic, snapshot
 from flow.assembly import Assembly
 from flow.carrier.curve import KeyPair
 from flow.carrier.zeromq import Hub
@@ -59,6 +59,8 @@ def main(words: Words, control: socket.socket) -> None:
     if torch is not None:
         # On few cores more threads than nodes only wait for each other: 2 ms became 150 ms where it was measured.
         torch.set_num_threads(1)
+    if words["deterministic"]:
+        deterministic.prepare_torch()
     keep_freed_memory()
     gc.freeze()  # what the fork server made is shared memory until someone writes to it
     trio.run(Worker(words, control, beside=serve_worker).run)
@@ -94,6 +96,7 @@ class Worker:
         self.mine = self.plan.worker(self.name)
         self.directory = RunDirectory(Path(self.words["run_directory"]))
         self.log = self.make_log()
+        self.turn = trio.Lock()  # of the computations of a deterministic run
 
     # What touches the world outside this loop, apart: a simulated worker has other means, and all the rest alike.
 
@@ -113,7 +116,11 @@ class Worker:
         return Assembly(self.plan, self.name, hub, types, settings, pages)
 
     def make_host(self, node: NodePlan, node_type: NodeType[Any], assembly: Assembly, page: Page, place: Path) -> Host:
-        return Host(node, node_type, assembly, page, self.log, place)
+        host = Host(node, node_type, assembly, page, self.log, place)
+        if self.words["deterministic"]:
+            generators = host.generators = deterministic.Generators(node.seed)
+            host.make_threads = lambda key, occupancy: deterministic.InTurn(key, occupancy, self.turn, generators)
+        return host
 
     async def write_state(self, packed: Packed, directory: Path, key: str) -> list[str]:
         """Write a node's state; returns the file names."""
@@ -159,12 +166,15 @@ class Worker:
             for node in self.mine.nodes
         }
         assembly = self.make_assembly(hub, types, settings, pages)
+        assembly.aligned = self.words["deterministic"]
         assembly.build()
         self.assembly = assembly
         for node in self.mine.nodes:
             place = self.directory.path / "nodes" / node.key
             place.mkdir(parents=True, exist_ok=True)
             self.hosts[node.key] = self.make_host(node, types[node.name], assembly, pages[node.key], place)
+        # Whoever sends here may have sent barriers to the worker that was here before.
+        snapshot.give_up(self.hosts, self.words["attempt"])
 
     async def _obey(self, nursery: trio.Nursery) -> None:
         """Do what the supervisor says, until it says stop or is gone."""
@@ -182,7 +192,9 @@ class Worker:
                 case "drain":
                     await self._drain()
                 case "checkpoint":
-                    nursery.start_soon(self._checkpoint, words)
+                    nursery.start_soon(snapshot.answer, self, words)
+                case "give up":
+                    snapshot.give_up(self.hosts, words["attempt"])
                 case "stop":
                     for host in self.hosts.values():
                         host.scope.cancel()
@@ -210,6 +222,9 @@ class Worker:
                 restored, problems = checkpoints.read_state(Path(words["restore"]), host.plan.key)
                 for problem in problems:
                     self.log.error(host.plan.key, problem)
+                if words["resumed"]:
+                    snapshot.put_back(host, Path(words["restore"]))
+            host.rewound = words["resumed"]
             failure = await host.run(words["incarnation"], restored)
             fatal = host.failed_for_good
         except CheckpointError as error:
@@ -223,33 +238,6 @@ class Worker:
             await self.line.say(say="failed", node=host.plan.key, cause=cause, trace=failure, fatal=fatal)
             if self.draining:
                 host.abandon()
-
-    async def _checkpoint(self, words: Words) -> None:
-        """Write the state of every node that keeps some; each is taken when that node rests."""
-        directory = Path(words["directory"])
-        files: list[str] = []
-        problems: list[str] = []
-
-        async def one(host: Host) -> None:
-            packed = None
-            try:
-                with trio.move_on_after(words["seconds"]) as scope:
-                    packed = await host.take_state()
-            except CheckpointError as error:
-                problems.append(f"{host.plan.key}: {error}")
-                return
-            if scope.cancelled_caught:
-                problems.append(f"{host.plan.key} was not at rest for {words['seconds']} s")
-            elif packed is not None:
-                try:
-                    files.extend(await self.write_state(packed, directory, host.plan.key))
-                except OSError as error:
-                    problems.append(f"{host.plan.key}: {error}")
-
-        async with trio.open_nursery() as nursery:
-            for host in self.hosts.values():
-                nursery.start_soon(one, host)
-        await self.line.say(say="checkpointed", number=words["number"], files=files, problems=problems)
 
     def _warn(self, text: str) -> None:
         self.log.warning(self.name, text)

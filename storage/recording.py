@@ -12,6 +12,7 @@ be written again, and is not seen by a reader. A power cut may cost what was wri
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import struct
 import zlib
@@ -53,12 +54,19 @@ class RecordingWriter:
 
     Args:
       origin: what else it says of itself; where they were recorded, for instance.
+      keep: how many of the messages that are there to keep, if not all.
 
     Raises:
       StorageError: the file is none of this kind, holds messages of another type, or cannot be written.
     """
 
-    def __init__(self, path: Path, message_type: type[Message], origin: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        message_type: type[Message],
+        origin: Mapping[str, Any] | None = None,
+        keep: int | None = None,
+    ) -> None:
         self.path = path
         self.count = self.missed = 0
         head = _described(message_type, origin or {})
@@ -68,12 +76,12 @@ class RecordingWriter:
         except OSError as error:
             raise StorageError(f"{path} cannot be written: {error.strerror}") from error
         try:
-            self._end = self._begin(message_type, head)
+            self._end = self._begin(message_type, head, keep)
         except BaseException:
             os.close(self._file)
             raise
 
-    def _begin(self, message_type: type[Message], head: bytes) -> int:
+    def _begin(self, message_type: type[Message], head: bytes, keep: int | None) -> int:
         size = os.fstat(self._file).st_size
         if size < len(MAGIC):  # fresh, or its writer was killed at once
             os.ftruncate(self._file, 0)
@@ -84,7 +92,7 @@ class RecordingWriter:
                     f"{self.path} holds messages {reader.name} of other fields than {message_type.__name__} has; "
                     "record to another file"
                 )
-            end = reader.end()
+            end = reader.end(keep)
             os.ftruncate(self._file, end)
             self.count, self.missed = reader.count(), reader.missed(message_type)
         return end if reader.head else self._append(end, _block(head))
@@ -206,10 +214,10 @@ class RecordingReader:
         """How many messages are whole now."""
         return max(0, sum(1 for _ in self._blocks()) - 1)
 
-    def end(self) -> int:
-        """Where the last whole block ends; what lies behind it was not written to its end."""
+    def end(self, keep: int | None = None) -> int:
+        """Where the last whole block ends, or message `keep`; what lies behind it was not written to its end."""
         end, last = len(MAGIC), None
-        for at, length, checksum in self._blocks():
+        for at, length, checksum in itertools.islice(self._blocks(), None if keep is None else keep + 1):
             end, last = at + length, (at, length, checksum)
         if last is not None and zlib.crc32(self._at(*last[:2])) != last[2]:
             return last[0] - _BLOCK.size  # of full length, and not all of it written

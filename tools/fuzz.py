@@ -137,7 +137,7 @@ def _value(rng: random.Random, depth: int = 0) -> object:
         case 4:
             return rng.randbytes(3)
         case 5:
-            return [rng.choice(("data", "keys")), rng.choice(("uint8", "int64")), [rng.randrange(9)], -1]
+            return [rng.choice(("data", "keys")), rng.choice(("uint8", "int64")), [rng.randrange(10)], -1]
         case 6:
             return [_value(rng, depth + 1) for _ in range(rng.randrange(5))]
         case _:

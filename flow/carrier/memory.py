@@ -22,6 +22,10 @@ class StreamRoute:
         size, link = size_in_bytes(message), self.link
         self.mailbox.put(link.number, conformed(message, self.wanted), size, link.credit, sequence)
 
+    def barrier(self, sequence: int, number: int) -> None:
+        assert self.link is not None
+        self.mailbox.barrier(self.link.number, number)
+
     def end(self, sequence: int) -> None:
         assert self.link is not None
         self.mailbox.end(self.link.number)

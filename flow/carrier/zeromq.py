@@ -194,6 +194,10 @@ class Hub:
             self._count(received, envelope)
         if envelope.kind is Kind.END:
             received.mailbox.end(envelope.link)
+        elif envelope.kind is Kind.BARRIER:
+            if not isinstance(received.mailbox, StreamMailbox):
+                raise WireError(f"link {envelope.link} is no stream and takes no BARRIER")
+            received.mailbox.barrier(envelope.link, envelope.number)
         elif isinstance(received.mailbox, StreamMailbox):
             assert envelope.message is not None
             taken = self._taken(envelope.link, received)
@@ -345,6 +349,9 @@ class Route:
 
     def data(self, sequence: int, message: Message) -> None:
         self._post(wire.encode(Kind.DATA, self.link, sequence, self.hub.epoch, 0, message)[0])
+
+    def barrier(self, sequence: int, number: int) -> None:
+        self.peer.post(wire.encode(Kind.BARRIER, self.link, sequence, self.hub.epoch, number)[0])
 
     def question(self, request: int, question: Message) -> None:
         self._post(wire.encode(Kind.QUESTION, self.link, 0, self.hub.epoch, request, question)[0])

@@ -9,6 +9,7 @@ from typing import Any
 from flow.errors import GraphError
 from flow.graph import Graph, check_memory, load_graph, memory_bound, place
 from flow.graph.bound import readable
+from flow.graph.cuts import not_as_before
 from flow.graph.hosts import host_of_worker
 from flow.graph.model import HOME
 
@@ -23,7 +24,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser = subparsers.add_parser(
         "check",
         help="find every mistake in graph files, without running them",
-        description="Find every mistake in graph files, each with its place and a mend. Runs nothing.",
+        description="Find every mistake in graph files, each with its place and a mend. Says which nodes of a resumed "
+        "run go on otherwise than if it had never been stopped. Runs nothing.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -70,6 +72,7 @@ def _facts(graph: Graph) -> dict[str, Any]:
         "hosts": host_of_worker(graph) if graph.hosts else {},
         "open_ports": list(graph.ports),
         "memory_bound_bytes": memory_bound(graph),
+        "resumed_otherwise": not_as_before(graph),
     }
 
 
@@ -87,6 +90,11 @@ def _print(row: dict[str, Any]) -> None:
         f"{_count(len(row['workers']), 'worker')} ({', '.join(_placed(row))}), "
         f"edges hold at most {readable(row['memory_bound_bytes'])}{left}"
     )
+    reasons: dict[str, list[str]] = {}
+    for node, why in row["resumed_otherwise"].items():
+        reasons.setdefault(why, []).append(node)
+    for why, nodes in reasons.items():
+        print(f"  if the run is resumed, {', '.join(nodes)} {'go' if nodes[1:] else 'goes'} on otherwise: {why}")
 
 
 def _placed(row: dict[str, Any]) -> list[str]:

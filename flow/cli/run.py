@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 EXAMPLE = """examples:
   flow run graphs/laser_atari.toml
   flow run graphs/laser_atari.toml --set game=breakout --set lanes=64
   flow run graphs/laser_atari.toml --profile tiny
+  flow run graphs/digits.toml --deterministic --seed 3      the same weights each time, bit for bit, also if killed
   flow run --resume                     goes on with the newest run of ./runs
   flow run --resume laser_atari-2026    goes on with the run whose name begins so
 """
@@ -48,6 +50,18 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="start a worker again whose loop a call has held for so long; after a third of it that is shown with file "
         "and line, and so is a computation in a thread, which is never ended [%(default)g]",
     )
+    _add_hosts(parser)
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="CPU only, slower: of one seed the same comes out bit for bit, also of a run that was killed and resumed; "
+        "the log says which nodes depend on time all the same",
+    )
+    parser.set_defaults(run=run, parser=parser)
+
+
+def _add_hosts(parser: argparse.ArgumentParser) -> None:
+    """Options of a run of several hosts."""
     parser.add_argument(
         "--await-hosts",
         type=float,
@@ -62,15 +76,15 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="S",
         help="where the graph has [hosts]: how long one may be silent before it and its workers are gone [%(default)g]",
     )
-    parser.set_defaults(run=run, parser=parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run, and return the exit status."""
     if (arguments.graph is None) == (arguments.resume is None):
         arguments.parser.error("give a graph file, or --resume to go on with a run")
-    if arguments.resume is not None and (arguments.sets or arguments.profile or arguments.seed is not None):
-        arguments.parser.error("a run goes on as it began: --set, --profile and --seed need a new run")
+    changes = (arguments.sets, arguments.profile, arguments.seed is not None, arguments.deterministic)
+    if arguments.resume is not None and any(changes):
+        arguments.parser.error("a run goes on as it began: --set, --profile, --seed and --deterministic need a new run")
     if arguments.checkpoint_every <= 0:
         arguments.parser.error(f"--checkpoint-every {arguments.checkpoint_every:g}: expected more than 0 seconds")
     if arguments.stall < 1:
@@ -92,11 +106,13 @@ def run(arguments: argparse.Namespace) -> int:
         stall_s=arguments.stall,
         lost_s=arguments.lost_after,
         await_s=arguments.await_hosts,
+        deterministic=arguments.deterministic,
     )
     if arguments.resume is not None:
         directory = find_run(arguments.resume or None, to_change=True)
-        graph = load_graph(directory.graph_file)
-        return launch(graph, directory, seed=directory.about()["seed"], resumed=True, options=options)
+        graph, about = load_graph(directory.graph_file), directory.about()
+        options = replace(options, deterministic=bool(about.get("deterministic")))
+        return launch(graph, directory, seed=about["seed"], resumed=True, options=options)
     graph = load_graph(arguments.graph, profile=arguments.profile, sets=arguments.sets)
     require_closed(graph)
     check_memory(graph)

@@ -105,6 +105,9 @@ class ToldRoute:
         self.tell(message)
         self.link.seen()
 
+    def barrier(self, sequence: int, number: int) -> None:
+        """Nobody makes a checkpoint of one node that is played to."""
+
     def end(self, sequence: int) -> None: ...
 
 

@@ -121,6 +121,7 @@ async def evaluator(
     tests: In[Labelled],
     weights: Latest[Weights],
     context: Context,
+    saved: Saved,
     *,
     inputs: Annotated[int, Range(1)],
     classes: Annotated[int, Range(2)],
@@ -135,20 +136,22 @@ async def evaluator(
       hidden: as at the learner.
       device: where it is computed.
     """
-    parts = [batch async for batch in tests]
+    parts = saved.keep("tests", Kept(Labelled))
+    done = saved.keep("progress", Examined())
+    async for batch in tests:
+        parts.append(batch)
     if not sum(len(part.label) for part in parts):
         context.log("nothing was held out, so nothing is measured", "warning")
         return
     images = np.concatenate([part.image for part in parts])
     labels = np.concatenate([part.label for part in parts])
     judge = await compute(Judge, images, labels, inputs, hidden, classes, device)
-    version = -1
     while True:
         try:
-            newest = await weights.wait(newer_than=version)
+            newest = await weights.wait(newer_than=done.version)
         except trio.EndOfChannel:
             return
-        version = weights.version
+        done.version = weights.version
         accuracy = await compute(judge.accuracy, newest)
         context.metrics.gauge("test_accuracy", accuracy)
         context.metrics.record("evaluations", accuracy)

@@ -23,20 +23,32 @@ from storage.recording import SUFFIX, RecordingWriter
 M = TypeVar("M", bound=Message)
 
 
+@dataclass
+class Written:
+    """How many messages the file holds."""
+
+    count: int = 0
+
+
 @node(promises=Promises(given="nodes.given.general:in_the_run"))
-async def write(items: In[M], context: Context, *, path: Annotated[str, Beside()] = "") -> None:
+async def write(items: In[M], context: Context, saved: Saved, *, path: Annotated[str, Beside()] = "") -> None:
     """Write all that comes to a file; counts it as `recorded`.
 
-    A message that was written outlives a kill. What a run that is resumed sends again is written again.
+    A message that was written outlives a kill. What a resumed run sends again is cut off first, so that it is there
+    once; of a file that is not in the run directory, only if the run had a checkpoint.
 
     Args:
       path: of the file, relative to the graph; in the node's place in the run directory if it is not given. With
         several replicas each writes a file of its own, with its number before the suffix.
     """
-    writer = await compute(RecordingWriter, _file(context, path), items.message_type)
+    written = saved.keep("written", Written())
+    keep = written.count if saved.rewound and (saved.resumed or not path) else None
+    writer = await compute(RecordingWriter, _file(context, path), items.message_type, None, keep)
+    written.count = writer.count
     try:
         async for item in items:
             await compute(writer.write, item)
+            written.count = writer.count
             context.metrics.count("recorded")
     finally:
         await _finished(writer.close)
@@ -44,9 +56,10 @@ async def write(items: In[M], context: Context, *, path: Annotated[str, Beside()
 
 @dataclass
 class Progress:
-    """Whether the message in hand is written already."""
+    """Whether the message in hand is written already, and how many messages the file holds."""
 
     written: bool = False
+    count: int = 0
 
 
 @node(promises=Promises(given="nodes.given.general:in_the_run"))
@@ -55,7 +68,7 @@ async def tee(
 ) -> None:
     """Pass on all that comes, and write each message to a file before; counts it as `recorded`.
 
-    A message that was written outlives a kill. What a run that is resumed sends again is written again.
+    A message that was written outlives a kill. What a resumed run sends again is cut off first, as `write` does.
 
     Args:
       path: of the file, relative to the graph; in the node's place in the run directory if it is not given. With
@@ -63,12 +76,14 @@ async def tee(
     """
     kept = saved.keep("kept", Kept(items.message_type))
     progress = saved.keep("progress", Progress())
-    writer = await compute(RecordingWriter, _file(context, path), items.message_type)
+    keep = progress.count if saved.rewound and (saved.resumed or not path) else None
+    writer = await compute(RecordingWriter, _file(context, path), items.message_type, None, keep)
+    progress.count = writer.count
 
     async def send() -> None:
         if not progress.written:
             await compute(writer.write, kept[0])
-            progress.written = True
+            progress.written, progress.count = True, writer.count
             context.metrics.count("recorded")
         await passed.send(kept[0])
         kept.drop(1)

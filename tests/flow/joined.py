@@ -50,6 +50,7 @@ class Edge:
     mode: str = ""
     credit: int = 1
     credit_bytes: int = 1 << 40
+    feedback: bool = False
     compress: str = ""
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -16,10 +17,11 @@ NODES = {"learner": "nodes.learn:learner"}
 
 
 def write(folder, number, content=b"weights"):
-    directory = checkpoints.begin(folder, number)
+    directory = checkpoints.begin(folder, number, 7)
     (directory / "learner-0.msgpack").write_bytes(content)
     (directory / "learner-0.safetensors").write_bytes(content * 2)
-    return checkpoints.complete(directory, ["learner-0.msgpack", "learner-0.safetensors"], NODES, {"frames": number})
+    files = ["learner-0.msgpack", "learner-0.safetensors"]
+    return checkpoints.complete(directory, files, NODES, {"frames": number}, consistent=True)
 
 
 def test_the_newest_is_used_and_those_before_the_last_are_removed(tmp_path):
@@ -93,10 +95,10 @@ def test_a_crash_between_any_two_steps_leaves_a_whole_one(tmp_path, monkeypatch,
 
 def test_a_node_that_is_away_keeps_the_state_it_will_go_on_from(tmp_path):
     before = write(tmp_path, 1)
-    directory = checkpoints.begin(tmp_path, 2)
+    directory = checkpoints.begin(tmp_path, 2, 1)
     files = checkpoints.carry_over(directory, before, "learner-0")
     assert checkpoints.carry_over(directory, before, "learner") == []
-    made = checkpoints.complete(directory, files, NODES, {})
+    made = checkpoints.complete(directory, files, NODES, {}, consistent=False)
     assert (made.directory / "learner-0.msgpack").read_bytes() == b"weights"
     write(tmp_path, 3)
     write(tmp_path, 4)  # the first is removed; what was carried over stays
@@ -117,9 +119,29 @@ def test_a_checkpoint_of_another_graph_is_refused(tmp_path):
 
 
 def written(folder, number, value):
-    directory = checkpoints.begin(folder, number)
+    directory = checkpoints.begin(folder, number, 7)
     files = saved.pack({"progress": {"done": value}}).write(directory, "learner-0")
-    return checkpoints.complete(directory, files, {"learner": "l:l"}, {}).directory
+    return checkpoints.complete(directory, files, {"learner": "l:l"}, {}, consistent=True).directory
+
+
+def as_of_format(directory, number):
+    """The same checkpoint as another version of the program would have written it."""
+    path = directory / checkpoints.MANIFEST
+    manifest = json.loads(path.read_text())
+    del manifest["self"], manifest["consistent"]
+    manifest["format"] = number
+    manifest["self"] = checkpoints._digest(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def test_a_checkpoint_of_the_format_before_is_read_and_one_of_a_later_one_refused(tmp_path):
+    as_of_format(write(tmp_path, 1).directory, 1)
+    found, problems = checkpoints.newest(tmp_path)
+    assert (found.number, found.consistent, problems) == (1, False, [])
+    as_of_format(write(tmp_path, 2).directory, 3)
+    found, (problem,) = checkpoints.newest(tmp_path)
+    assert found.number == 1
+    assert "of format 3, this program reads 1 and 2; resume with the version of flow that made it" in problem
 
 
 @pytest.mark.parametrize("file", ["learner-0.msgpack", "learner-0.safetensors", "manifest.json"])

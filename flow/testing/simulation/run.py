@@ -23,6 +23,7 @@ from typing import Any
 import trio
 
 from flow import disk, ledger
+from flow.checkpoints import Checkpoint
 from flow.graph.model import Graph, place
 from flow.links import CallLink, NewestLink, StreamLink
 from flow.logs import EventLog, Level
@@ -69,7 +70,7 @@ class Case:
     seconds: float = 600.0
 
 
-class _Directory(RunDirectory):
+class SimulatedDirectory(RunDirectory):
     """A run's directory that nobody registers, with a name for sockets that no file has."""
 
     @property
@@ -93,6 +94,8 @@ class Simulation:
     faults: Sequence[Fault]
     directory: RunDirectory
     keep_events: bool = False
+    resume_from: Checkpoint | None = None
+    resumed: bool = False
     workers: dict[str, SimulatedWorker] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
@@ -112,7 +115,7 @@ class Simulation:
     async def run(self) -> Outcome:
         """Run to the end, whatever it is."""
         for folder in ("state", "logs", "checkpoints", "nodes"):
-            (self.directory.path / folder).mkdir()
+            (self.directory.path / folder).mkdir(exist_ok=True)
         graph = self.case.graph
         monitor = _Clock(self.directory, list(graph.report.show) or None, None, graph.until, started=0.0)
         options = Options(checkpoint_s=self.checkpoint_s, restarts=_RESTARTS)
@@ -124,7 +127,9 @@ class Simulation:
             {},
             lambda progress: None,
             options,
+            self.resume_from,
             makes_processes=self.processes,
+            resumed=self.resumed,
             simulation=self,
         )
         async with trio.open_nursery() as nursery:
@@ -335,12 +340,13 @@ def simulate_once(
     open_before, threads_before = open_files(), threading.active_count()
     with Temporary() as path:
         seed_globals(f"{seed}/{attempt}")
-        result = _simulated(Simulation(case, seed, faults, _Directory(path), keep_events))
+        result = simulated(Simulation(case, seed, faults, SimulatedDirectory(path), keep_events))
     left = left_open(open_before, threads_before)
     return replace(result, violations=(*result.violations, *left))
 
 
-def _simulated(simulation: Simulation) -> Result:
+def simulated(simulation: Simulation) -> Result:
+    """Run it to its end, and say what came of it."""
     began = time.perf_counter()
     with disk.watched(simulation.written):
         outcome, seconds = scheduler.run(lambda: _timed(simulation), seed=simulation.seed)

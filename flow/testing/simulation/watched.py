@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flow.assembly import Assembly
+from flow.barrier import Taken
 from flow.links import CallLink, Link, NewestLink, StreamLink
-from flow.mailbox import Fail, Mailbox, NewestMailbox, QuestionMailbox, StreamMailbox, Taken
+from flow.mailbox import Fail, Mailbox, NewestMailbox, QuestionMailbox, StreamMailbox
 from flow.message import Message
 from flow.plan import CALL, STREAM, LinkPlan, NodePlan
 from flow.port_spec import Rest

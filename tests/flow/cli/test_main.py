@@ -13,17 +13,19 @@ from flow.cli.main import COMMANDS, main
 GOOD = "tests/good_graph.toml"
 
 
-def test_a_good_graph_is_told_in_a_line(capsys):
+def test_a_good_graph_is_told_in_a_line_and_what_a_resumption_cannot_promise(capsys):
     assert main(["check", GOOD]) == 0
     assert capsys.readouterr().out == (
         f"{GOOD}: ok, 4 nodes (5 replicas), 4 edges, 3 workers (play, main, model), edges hold at most 192 MiB\n"
+        "  if the run is resumed, actor goes on otherwise: "
+        "it keeps nothing of how far it is, and sends everything again\n"
     )
 
 
 def test_a_bad_graph_is_told_whole_and_fails(capsys):
     assert main(["check", GOOD, "tests/bad_graphs/settings.toml"]) == 1
     out, err = capsys.readouterr()
-    assert out.splitlines()[1] == "tests/bad_graphs/settings.toml: 8 problems"
+    assert out.splitlines()[2] == "tests/bad_graphs/settings.toml: 8 problems"
     assert (out.count("tests/bad_graphs/settings.toml, nodes.actor"), err) == (8, ""), "all on one stream, in order"
 
 
@@ -31,6 +33,7 @@ def test_check_in_json(capsys):
     assert main(["check", "--json", GOOD, "tests/bad_graphs/cycle.toml"]) == 1
     good, bad = json.loads(capsys.readouterr().out)
     assert (good["ok"], good["edges"], good["workers"]) == (True, 4, ["play", "main", "model"])
+    assert list(good["resumed_otherwise"]) == ["actor"]
     assert (bad["ok"], len(bad["problems"])) == (False, 1)
 
 
