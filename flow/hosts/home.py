@@ -61,6 +61,10 @@ class Member:
     def __post_init__(self) -> None:
         self.tunnel = Tunnel(self._say_of_stream)
 
+    def has_answered(self, key: tuple[str, int]) -> bool:
+        """Whether it has started a worker, or cannot."""
+        return key in self.processes or key in self.refusals
+
     async def _say_of_stream(self, what: str, number: int, data: bytes) -> None:
         await self.channel.say(do=what, number=number, data=data)
 
@@ -150,7 +154,7 @@ class Home:
                 await member.channel.say(do="fork", worker=plan.name, epoch=epoch, words=told)
             except trio.BrokenResourceError:
                 continue
-            while member.host in self._joined and key not in member.processes and key not in member.refusals:
+            while self._joined.get(plan.host) is member and not member.has_answered(key):
                 await self._changed.park()
             if key in member.refusals:
                 raise RunError(member.refusals.pop(key))
