@@ -7,7 +7,9 @@ time after which home counts as gone: what it started dies with it, by the kerne
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import math
 import os
 import secrets
 import shutil
@@ -42,9 +44,10 @@ from flow.restarts import Restarts
 from flow.run_directory import RunDirectory, versions
 
 BEAT_S = 0.25
+SHIP_S = 0.25
 _END_MS = 500
 _LOG_EVERY = 2
-"""Beats from one look at the logs to the next."""
+"""Looks at the pages from one look at the logs to the next."""
 
 
 @dataclass
@@ -82,6 +85,7 @@ class Agent:
         self._tunnel = Tunnel(self._say_of_stream)
         self._servers: ForkServers | None = None
         self._processes: dict[tuple[str, int], Process] = {}
+        self._told: dict[tuple[str, int], trio.MemorySendChannel[Words]] = {}  # what home says to each
         self._written: dict[str, Path] = {}  # where each worker wrote for the last checkpoint
         self._ended = trio.Event()
         self._text, self._status = "", 1
@@ -95,7 +99,7 @@ class Agent:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 self._heard_at = trio.current_time()
-                for task in (self._line.run, self._beat, self._obey_signals):
+                for task in (self._line.run, self._beat, self._ship_now_and_then, self._obey_signals):
                     nursery.start_soon(task)
                 machine = f"{socket.gethostname()}, pid {os.getpid()}"
                 self._channel.say_nowait(say="hello", host=self._asked, facts=fit.facts(), machine=machine)
@@ -119,16 +123,20 @@ class Agent:
                 self._end(f"ended by {name}; its workers are dead, and the run knows", 128 + number)
 
     async def _beat(self) -> None:
-        beats = 0
+        """Apart from all that may wait for room: whatever goes on, home's silence is noticed."""
         while True:
             silent = trio.current_time() - self._heard_at
             if silent > self._lost_s:
                 await self._give_up(silent)
             self._channel.beat()
-            if self._place is not None and not self._channel.is_behind and not self._channel.over:
-                await self._ship(self._place, with_logs=beats % _LOG_EVERY == 0)
-            beats += 1
             await trio.sleep(BEAT_S)
+
+    async def _ship_now_and_then(self) -> None:
+        for times in itertools.count():
+            if self._place is not None and not self._channel.is_behind and not self._channel.over:
+                with contextlib.suppress(trio.BrokenResourceError):  # over meanwhile
+                    await self._ship(self._place, with_logs=times % _LOG_EVERY == 0)
+            await trio.sleep(SHIP_S)
 
     async def _give_up(self, silent: float) -> None:
         if self._place is not None:
@@ -245,13 +253,15 @@ class Agent:
         assert self._servers is not None
         name, epoch = words["worker"], words["epoch"]
         plan = self._place.plan.worker(name)
-        told = {**words["words"], "run_directory": str(self._place.directory.path)}
+        begin = {**words["words"], "run_directory": str(self._place.directory.path)}
         try:
-            process = await self._servers.fork(plan, epoch, told)
+            process = await self._servers.fork(plan, epoch, begin)
         except RunError as error:
             await self._channel.say(say="unforked", worker=name, epoch=epoch, text=str(error))
             return
         self._processes[name, epoch] = process
+        self._told[name, epoch], told = trio.open_memory_channel[Words](math.inf)
+        self._nursery.start_soon(self._pass_on, process, told)
         with contextlib.suppress(trio.BrokenResourceError):  # it is over, and the agent about to end
             await self._channel.say(say="forked", worker=name, epoch=epoch, pid=process.pid)
             while (said := await process.line.hear()) is not None:
@@ -263,6 +273,7 @@ class Agent:
             await self._ship(self._place, with_logs=True, only=f"{name}.")
             await self._channel.say(say="exited", worker=name, epoch=epoch, status=process.status)
         process.line.close()
+        self._told.pop((name, epoch)).close()
         del self._processes[name, epoch]
 
     def _tell(self, words: Words) -> None:
@@ -279,13 +290,13 @@ class Agent:
             place.mkdir(parents=True, exist_ok=True)  # of all workers here
             self._written[words["worker"]] = place
             told["directory"] = str(place)
-        self._nursery.start_soon(self._say, process, told)
+        self._told[words["worker"], words["epoch"]].send_nowait(told)
 
-    async def _say(self, process: Process, words: Words) -> None:
-        with contextlib.suppress(
-            trio.BrokenResourceError, trio.ClosedResourceError
-        ):  # whoever hears it deals with that
-            await process.line.say(**words)
+    async def _pass_on(self, process: Process, told: trio.MemoryReceiveChannel[Words]) -> None:
+        """Say to a worker what home says, in that order."""
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # who hears it deals with that
+            async for words in told:
+                await process.line.say(**words)
 
     async def _say_of_stream(self, what: str, number: int, data: bytes) -> None:
         await self._channel.say(say=what, number=number, data=data)
