@@ -85,11 +85,12 @@ class Checkpointing:
         return (before.number if before is not None else 0) + 1
 
     async def _attempt(self, asked: list[Process], seconds: float, barriers: bool) -> Checkpoint | None:
-        supervisor = self._supervisor
+        supervisor, began = self._supervisor, trio.current_time()
         answers, directory = await self._ask(asked, seconds, barriers)
+        waited = trio.current_time() - began
         problems = [text for answer in answers for text in (answer["problems"] if answer else ["a worker is gone"])]
         if not problems:
-            return self._complete(directory, [answer for answer in answers if answer], barriers)
+            return self._complete(directory, [answer for answer in answers if answer], barriers, waited)
         late = all(answer is not None for answer in answers) and any(answer and answer["late"] for answer in answers)
         told = f"no checkpoint {self._number}{' by barriers' if barriers else ''}: {'; '.join(problems)}"
         if not (late and barriers) or supervisor.options.deterministic:
@@ -124,7 +125,7 @@ class Checkpointing:
     async def _tell_over(self, process: Process, attempt: int) -> None:
         await self._supervisor.tell(process, do="give up", attempt=attempt)
 
-    def _complete(self, directory: Path, answers: list[Words], barriers: bool) -> Checkpoint:
+    def _complete(self, directory: Path, answers: list[Words], barriers: bool, waited: float) -> Checkpoint:
         supervisor = self._supervisor
         files = [name for answer in answers for name in answer["files"]]
         keys = supervisor.incarnations.keys()
@@ -139,5 +140,6 @@ class Checkpointing:
         began = time.perf_counter()
         made = checkpoints.complete(directory, files, supervisor.node_types, counters, consistent=consistent)
         supervisor.checkpoint = made
-        supervisor.log.info("", f"checkpoint {made.number}", seconds=round(time.perf_counter() - began, 3))
+        seconds = round(time.perf_counter() - began, 3)
+        supervisor.log.info("", f"checkpoint {made.number}", waited=round(waited, 3), seconds=seconds)
         return made

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 
 import trio
+from trio.lowlevel import current_task
 
 from flow.computing import WorkThreads
 
@@ -43,6 +44,8 @@ class AtRest:
 
     def look(self, *, taking: bool = False) -> None:
         """Do what waits for the node to rest, if it rests now. taking: a task of it is about to wait for a message."""
+        if not (self.when_resting or self.when_empty_handed or self.at_each_rest):
+            return  # at each message
         if self.now:
             due, self.when_resting = self.when_resting, []
             # One that waits already may have been woken for a message, and has it in hand when it goes on.
@@ -61,13 +64,15 @@ class Taking:
         self._rest = rest
 
     def __enter__(self) -> None:
-        self._rest.holding.discard(trio.lowlevel.current_task())
-        self._rest.takes += 1
-        self._rest.waiting += 1
-        self._rest.look(taking=True)
+        rest = self._rest
+        rest.holding.discard(current_task())
+        rest.takes += 1
+        rest.waiting += 1
+        rest.look(taking=True)
 
     def __exit__(self, *exc: object) -> None:
-        self._rest.takes -= 1
+        rest = self._rest
+        rest.takes -= 1
+        rest.waiting -= 1
         if exc[0] is None:
-            self._rest.holding.add(trio.lowlevel.current_task())
-        self._rest.__exit__()
+            rest.holding.add(current_task())

@@ -108,6 +108,11 @@ class Pipe:
         self.saved.keep("network", trainee.shard.network)
         self.saved.keep("optimiser", trainee.optimiser)
         trainee.progress = self.saved.keep("progress", Progress())
+        if self.saved.rewound:
+            # What was under way is of a step that is sent again; a shard that is not the first asks for it anew.
+            for port in (self.activations, self.gradients):
+                while port is not None and port.receive_nowait() is not None:
+                    pass
 
     async def drive(self, parts: list[Labelled], key: Key) -> bool:
         """One step of the first shard. False if it was cut off: a shard was started again, or all behind have ended."""

@@ -44,7 +44,7 @@ async def write(items: In[M], context: Context, saved: Saved, *, path: Annotated
     written = saved.keep("written", Written())
     keep = written.count if saved.rewound and (saved.resumed or not path) else None
     writer = await compute(RecordingWriter, _file(context, path), items.message_type, None, keep)
-    written.count = writer.count
+    written.count = max(written.count, writer.count)
     try:
         async for item in items:
             await compute(writer.write, item)
@@ -78,7 +78,7 @@ async def tee(
     progress = saved.keep("progress", Progress())
     keep = progress.count if saved.rewound and (saved.resumed or not path) else None
     writer = await compute(RecordingWriter, _file(context, path), items.message_type, None, keep)
-    progress.count = writer.count
+    progress.count = max(progress.count, writer.count)
 
     async def send() -> None:
         if not progress.written:
