@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flow.computing import Arriving as Arriving
     from flow.computing import compute as compute
     from flow.computing import sleep_until as sleep_until
     from flow.context import Context as Context
@@ -49,6 +50,7 @@ _PLACES = {
     "Saved": "flow.saved",
     "Serve": "flow.ports",
     "Tensor": "flow.message",
+    "Arriving": "flow.computing",
     "compute": "flow.computing",
     "node": "flow.node_type",
     "sleep_until": "flow.computing",

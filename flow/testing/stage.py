@@ -121,6 +121,9 @@ class StageThreads(WorkThreads):
         with self._stage.blocking:
             return function(*arguments)
 
+    def ahead(self, name: str, function: Callable[[], R]) -> None:
+        return None
+
 
 class Blocking:
     """Whether blocking work goes on, which may use the clock and time that a loop may not."""

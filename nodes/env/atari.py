@@ -19,12 +19,13 @@ import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import trio
 
-from flow import Array, Call, Context, Out, Promises, Range, compute, node
+from flow import Array, Arriving, Call, Context, Out, Promises, Range, compute, node
 from flow.errors import SettingError
 from nodes.algo.atari_scores import SCORES, human_normalised
 from nodes.atari_games import GAMES, require_game
@@ -110,6 +111,7 @@ class Group:
     life_loss_terminates: bool
     returns: Array = field(init=False)
     lengths: Array = field(init=False)
+    steps_under_way: bool = False
 
     def __post_init__(self) -> None:
         self.returns = np.zeros(self.size, np.float64)
@@ -132,21 +134,36 @@ class Group:
             np.ones(self.size, bool),
             self.lane_ids,
         )
+        # What is waiting for a step at the end of the run is let go by one more.
+        last = partial(self._release, env)
+        with Arriving(env.recv, thread=f"emulator {self.number}", release=last) as arriving:
+            await self._play(policy, trajectories, env, observations, info["lives"], arriving)
+
+    async def _play(
+        self,
+        policy: Call[Observations, Actions],
+        trajectories: Out[Trajectories],
+        env: AtariVectorEnv,
+        observations: Observations,
+        lives: Array,
+        arriving: Arriving[Any],
+    ) -> None:
         over = np.zeros(self.size, bool)
-        lives = info["lives"]
         unroll = Unroll(self.size, self.steps, observations, 0)
         done: tuple[Actions, Observations, Array, Array] | None = None
         for step in itertools.count():
             answer = await policy(observations)
             # The emulator's threads step from here on; what came of the step before is put down meanwhile.
             env.send(answer.actions)
+            self.steps_under_way = True
             if done is not None:
                 unroll.add((step - 1) % self.steps, *done[:3])
                 self._count(done[1], done[3])
                 if step % self.steps == 0:
                     await trajectories.send(unroll.finished(self.stream))
                     unroll = Unroll(self.size, self.steps, observations, step)
-            stacks, rewards, terminated, truncated, info = await compute(env.recv, thread=thread)
+            stacks, rewards, terminated, truncated, info = await arriving.next()
+            self.steps_under_way = False
             first, over = over, terminated | truncated
             rewards, actions = rewards.astype(np.float32), answer.actions
             if self.life_loss_terminates:
@@ -157,6 +174,10 @@ class Group:
                 rewards[first], actions, terminated = 0, np.where(first, 0, actions), terminated & ~first
             observations = Observations(stacks, rewards, actions, first, self.lane_ids)
             done = answer, observations, terminated, over
+
+    def _release(self, env: AtariVectorEnv) -> None:
+        if not self.steps_under_way:
+            env.send(np.zeros(self.size, np.int64))
 
     def _open(self, emulator: dict[str, object]) -> AtariVectorEnv:
         from ale_py.vector_env import AtariVectorEnv  # heavy, and this worker has it imported already

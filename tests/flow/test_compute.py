@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 
 import pytest
@@ -9,7 +10,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from flow import compute, sleep_until
+from flow import Arriving, compute, sleep_until
 from flow.computing import WorkThreads, current_threads
 from flow.occupancy import Occupancy
 from flow.stats import Page
@@ -113,3 +114,68 @@ async def test_a_node_that_sleeps_waits_and_is_not_busy(tmp_path):
     finally:
         current_threads.reset(token)
     assert page.counter("_starved_us").value >= 0.09e6 > page.counter("_busy_us").value
+
+
+class Device:
+    """Answers what was begun, and waits as long as nothing was."""
+
+    def __init__(self):
+        self.begun, self.waiting = queue.SimpleQueue(), 0
+
+    def wait(self):
+        self.waiting += 1
+        answer = self.begun.get()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def until(holds):
+    while not holds():  # noqa: ASYNC110 (what it waits for happens in a thread)
+        await trio.sleep(0.001)
+
+
+def device_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "node-0 device"]
+
+
+async def test_results_arrive_in_order_whether_they_are_early_or_late(threads):
+    current_threads.set(threads)
+    device = Device()
+    with Arriving(device.wait, thread="device", release=lambda: device.begun.put(None)) as arriving:
+        await until(lambda: device.waiting)  # before anything was asked for
+        assert threads.computing() == []
+        for number in range(5):
+            device.begun.put(number)
+        await until(lambda: device.waiting == 6)
+        assert [await arriving.next() for _ in range(5)] == list(range(5))
+        assert threads.busy == 0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(arriving.next)
+            await trio.testing.wait_all_tasks_blocked()
+            assert [each.thread for each in threads.computing()] == ["device"]
+            assert threads.busy == 1
+            nursery.cancel_scope.cancel()
+            device.begun.put(5)  # it is waited for all the same
+        assert threads.busy == 0
+        device.begun.put(ZeroDivisionError())
+        with pytest.raises(ZeroDivisionError):
+            await arriving.next()
+    await until(lambda: not device_threads())
+
+
+async def test_who_waits_for_what_nobody_begins_is_let_go_at_the_end(threads):
+    current_threads.set(threads)
+    device = Device()
+    with Arriving(device.wait, thread="device", release=lambda: device.begun.put(None)):
+        assert device_threads()
+    await until(lambda: not device_threads())
+
+
+async def test_without_threads_each_call_is_made_when_it_is_asked_for():
+    device = Device()
+    with Arriving(device.wait, thread="device", release=lambda: pytest.fail("nobody waits")) as arriving:
+        for number in range(3):
+            assert device.waiting == number
+            device.begun.put(number)
+            assert await arriving.next() == number
