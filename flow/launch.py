@@ -87,9 +87,9 @@ def run_graph(
 
             supervisor = Supervisor(plan, directory, monitor, graph.until, at_home(plan), observe, options, checkpoint)
             supervisor.beside, supervisor.resumed = _beside, resumed
+            _say_what_is_weaker(supervisor, graph)
             if join:
                 print(open_home(supervisor, join, write_graph(graph)).invitation())
-            _say_what_is_weaker(supervisor, graph)
             with Interrupts(supervisor, directory):
                 outcome = trio.run(supervisor.run)
             reporter.put(outcome.progress)
@@ -97,6 +97,13 @@ def run_graph(
         _close(graph, directory, outcome, "\n".join(note for note in notes if note))
         monitor.close()
     return outcome
+
+
+def _plan(graph: Graph, seed: int) -> tuple[Plan, str]:
+    """The plan of a run, and where other hosts join it, "" if it has none."""
+    where = placement(graph)
+    plan = make_plan(dict(graph.nodes), graph.edges, place(graph), seed=seed, hosts=where.hosts, listen=where.listen)
+    return plan, where.join
 
 
 def _say_what_is_weaker(supervisor: Supervisor, graph: Graph) -> None:
@@ -111,13 +118,6 @@ def _say_what_is_weaker(supervisor: Supervisor, graph: Graph) -> None:
     if before is not None and not before.consistent:
         text = "each node's state was taken by itself: messages may be lost or doubled between them"
         supervisor.log.warning("", f"going on from checkpoint {before.number}, in which {text}")
-
-
-def _plan(graph: Graph, seed: int) -> tuple[Plan, str]:
-    """The plan of a run, and where other hosts join it, "" if it has none."""
-    where = placement(graph)
-    plan = make_plan(dict(graph.nodes), graph.edges, place(graph), seed=seed, hosts=where.hosts, listen=where.listen)
-    return plan, where.join
 
 
 async def _beside(supervisor: Supervisor) -> None:

@@ -44,9 +44,9 @@ LEDGER_S = 60.0
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is looked after. Times in seconds.
+    """How a run is looked after. Times in seconds. deterministic: see `flow/deterministic.py`.
 
-    deterministic: see `flow/deterministic.py`. lost_s, await_s: for another host to be silent, to join.
+    lost_s, await_s: how long another host may be silent, and take to join.
     """
 
     checkpoint_s: float = 60.0
@@ -55,9 +55,9 @@ class Options:
     stall_s: float = 30.0
     restarts: int = 3
     restart_period_s: float = 60.0
-    deterministic: bool = False
     lost_s: float = 10.0
     await_s: float = 300.0
+    deterministic: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ class Supervisor:
         self.changed = trio.lowlevel.ParkingLot()  # a node ended or a worker went
         self.progress = self.monitor.poll()
         self.liveness = Liveness(self.directory.state)
-        self.checkpointing = Checkpointing(self)
         self.ledger = Ledger(self.directory.state, late=any(worker.host for worker in self.plan.workers))
+        self.checkpointing = Checkpointing(self)
         self.hangs = Hangs(self.options.stall_s)
         self._causes: dict[str, deque[tuple[float, str]]] = defaultdict(deque)
 

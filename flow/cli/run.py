@@ -50,13 +50,13 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="start a worker again whose loop a call has held for so long; after a third of it that is shown with file "
         "and line, and so is a computation in a thread, which is never ended [%(default)g]",
     )
+    _add_hosts(parser)
     parser.add_argument(
         "--deterministic",
         action="store_true",
         help="CPU only, slower: of one seed the same comes out bit for bit, also of a run that was killed and resumed; "
         "the log says which nodes depend on time all the same",
     )
-    _add_hosts(parser)
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -104,9 +104,9 @@ def run(arguments: argparse.Namespace) -> int:
     options = Options(
         checkpoint_s=arguments.checkpoint_every,
         stall_s=arguments.stall,
-        deterministic=arguments.deterministic,
         lost_s=arguments.lost_after,
         await_s=arguments.await_hosts,
+        deterministic=arguments.deterministic,
     )
     if arguments.resume is not None:
         directory = find_run(arguments.resume or None, to_change=True)

@@ -220,7 +220,7 @@ class Agent:
             self._channel.say_nowait(say="cannot", text=str(error))
             return  # home says goodbye, and why
         mine = [worker for worker in plan.workers if worker.host == words["host"]]
-        self._servers = ForkServers(modules(mine), Restarts(3, 60.0), self._place.log)
+        self._servers = ForkServers(modules(mine), Restarts(3, 60.0), self._place.log, words["environment"])
         self._servers.start(self._nursery)
         self._channel.say_nowait(say="ready", machine=socket.gethostname())
         names = ", ".join(worker.name for worker in mine)

@@ -17,6 +17,7 @@ import msgpack
 import trio
 import zmq
 
+from flow import deterministic
 from flow.carrier.curve import Gatekeeper, KeyPair, be_server
 from flow.control import Words
 from flow.errors import RunError
@@ -275,6 +276,7 @@ class Home:
                 modules=self._modules,
                 pages=self._inflow.pages(host),
                 lost_s=self._options.lost_s,
+                environment=deterministic.ENVIRONMENT if self._options.deterministic else {},
             )
 
     def _refuse(self, member: Member, text: str) -> None:
