@@ -66,12 +66,14 @@ class StreamLink:
     def send(self, message: Message, size: int) -> None:
         """Hand over a message that fits the window."""
         self.window.spend(size)  # first: one for a node of this worker that has ended comes back at once
+        # Counted before it goes: a sender killed in between must not have sent more than it says.
+        self.tally.add(size)
         try:
             self.route.data(self.sequence, message)
         except BaseException:  # one that the carrier refuses is not under way
+            self.tally.take_back(size)
             self.window.give_back(1, size)
             raise
-        self.tally.add(size)
         self.sequence += 1
 
     def credit(self, messages: int, size: int) -> None:

@@ -74,3 +74,8 @@ class Tally:
         """Count one message."""
         self.messages.add()
         self.size.add(size)
+
+    def take_back(self, size: int) -> None:
+        """Count one message less: it was not sent after all."""
+        self.messages.add(-1)
+        self.size.add(-size)

@@ -46,7 +46,16 @@ def rebuilt(frames: Bytes, actions: NDArray[Any], at: NDArray[np.int64], history
     Args:
       frames: (T, C, S, S), what was new at each move. actions: (T,), taken there.
       history: H. count: A.
+
+    Raises:
+      SettingError: these are no frames.
     """
+    if frames.ndim != 4 or frames.dtype != np.uint8:
+        found = f"{frames.dtype} ({', '.join(map(str, frames.shape))})"
+        raise SettingError(
+            f"history={history} is for games observed as frames, uint8 (moves, planes, side, side), found {found}; set "
+            "history = 0"
+        )
     back = at[:, None] - np.arange(history - 1, -1, -1)
     seen = frames[np.maximum(back, 0)]
     seen[back < 0] = 0

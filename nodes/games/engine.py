@@ -81,7 +81,7 @@ class Engine:
 
     def close(self) -> None:
         """End the program."""
-        with contextlib.suppress(OSError):  # it may have ended by itself
+        with contextlib.suppress(OSError, EngineError):  # it may have ended by itself
             self._say("quit")
         self._process.kill()
         self._process.wait()

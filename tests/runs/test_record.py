@@ -52,6 +52,7 @@ def test_what_a_node_died_of_is_had_again_from_the_recording(home: Home):
     running = started(home, at=1500, starts=1)
     recording = recorder(home, "--seconds", "100")
     running.until(lambda: "is too much" in running.log("main"), "a death")
+    running.until_arrived(1600)  # it was started again: what it died of has reached the recording by then
     recording.send_signal(signal.SIGINT)
     said, _ = recording.communicate(timeout=20)
     (file,) = (running.run.path / "recordings").glob("*.flow")

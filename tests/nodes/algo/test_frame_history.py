@@ -66,3 +66,9 @@ def test_more_actions_than_bytes_are_refused():
 def test_frames_come_before_actions_oldest_first():
     frames = np.arange(1, 7, dtype=np.uint8).reshape(1, 3, 2, 1, 1)
     assert planes(frames, np.array([[7, 8, 9]], np.uint8)).ravel().tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("observations", [np.zeros((3, 15), np.float32), np.zeros((3, 1, 4, 4), np.float32)])
+def test_what_is_no_frames_has_no_history(observations):
+    with pytest.raises(SettingError, match=r"history=2 is for games observed as frames.*set history = 0"):
+        rebuilt(observations, np.zeros(3, np.int64), np.arange(3), 2, 12)
