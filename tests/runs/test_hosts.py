@@ -96,7 +96,7 @@ def test_a_counter_of_another_host_ends_the_run_that_it_is_the_goal_of(home: Hom
     assert running.output.splitlines()[-1] == "ended because: arrived reached 100"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_worker_that_hangs_on_the_other_host_is_killed_and_started_again(home: Home):
     running = home.start(two_hosts({"run": "doubler"}, source=SLOW), "--stall", "2")
     rig = join(running)
@@ -109,7 +109,7 @@ def test_a_worker_that_hangs_on_the_other_host_is_killed_and_started_again(home:
     assert (running.wait(), rig.wait()) == (0, 0), running.story()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_host_that_dies_is_noticed_and_may_join_again(home: Home):
     running = home.start(two_hosts({"run": "doubler"}, source=SLOW), *SOON)
     rig = join(running)
@@ -128,7 +128,7 @@ def test_a_host_that_dies_is_noticed_and_may_join_again(home: Home):
     assert rig.wait() == 0
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_nothing_outlives_a_supervisor_that_was_killed(home: Home):
     running = home.start(two_hosts({"run": "doubler"}, source=SLOW), *SOON)
     rig = join(running)
@@ -150,7 +150,7 @@ def test_a_host_that_leaves_by_ctrl_c_is_missed_at_once(home: Home):
     end_at_once(running)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_run_that_nobody_joins_can_be_ended_at_once(home: Home):
     running = home.start(two_hosts({"run": "doubler"}, source=SLOW))
     address(running)
@@ -292,7 +292,7 @@ def test_strangers_at_the_door_disturb_nobody(home: Home):
     assert count.sent == count.received
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("trouble", ["cut", "one_way", "other_way"])
 def test_two_hosts_go_on_after_the_network_between_them_was_away(home: Home, trouble):
     with two_networks() as (one, two):
@@ -315,7 +315,7 @@ def test_two_hosts_go_on_after_the_network_between_them_was_away(home: Home, tro
         assert "is gone" not in running.log()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_network_that_stays_away_ends_the_other_host_which_joins_again_when_it_is_back(home: Home):
     with two_networks() as (one, two):
         text = two_hosts({"run": "doubler"}, source=SLOW, home="10.78.0.1", rig="10.78.0.2")

@@ -219,7 +219,7 @@ def test_every_checkpoint_is_one_cut_also_those_nobody_resumes_from(tmp_path, mo
     assert len(looked) > 10
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_over_many_seeds_with_late_messages_failing_disks_and_nodes_that_hang(tmp_path, graph):
     held = GRAPHS[graph](tmp_path)
