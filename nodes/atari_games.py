@@ -13,6 +13,8 @@ from pathlib import Path
 from flow import Names
 from flow.errors import MissingError
 
+FRAME_SKIP = 4
+"""Frames of the emulator to one step: an action is repeated so often (arXiv:1709.06009)."""
 MISSING_PACKAGE = (
     'ale-py, which brings the Atari games, is not installed; install it with: pip install "flow-research[atari]"'
 )

@@ -28,13 +28,12 @@ import trio
 from flow import Array, Arriving, Call, Context, Out, Promises, Range, compute, node
 from flow.errors import SettingError
 from nodes.algo.atari_scores import SCORES, human_normalised
-from nodes.atari_games import GAMES, require_game
+from nodes.atari_games import FRAME_SKIP, GAMES, require_game
 from nodes.messages import Actions, Observations, Trajectories
 
 if TYPE_CHECKING:
     from ale_py.vector_env import AtariVectorEnv
 
-FRAME_SKIP = 4
 SIDE = 84
 CONTEXT = 3  # frames before an observation's own that its stack holds
 GROUPS = 2

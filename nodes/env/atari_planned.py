@@ -25,11 +25,10 @@ from flow import Array, Call, Context, Out, Promises, Range, compute, node
 from flow.errors import MessageError
 from nodes.algo.atari_scores import SCORES, human_normalised
 from nodes.algo.root import choose, policy_target
+from nodes.atari_games import FRAME_SKIP
 from nodes.games.atari import AtariTask, Emulator, atari_task
 from nodes.games.interface import TASKS
 from nodes.games.messages import Plans, PlayedGame, Positions
-
-FRAME_SKIP = 4
 
 
 @node(

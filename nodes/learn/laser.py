@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from flow import Context, In, Live, Promises, Publish, Range, Saved, compute, node
 from flow.errors import SettingError
-from nodes.atari_games import GAMES, action_count
+from nodes.atari_games import FRAME_SKIP, GAMES, action_count
 from nodes.learn.mixing import Pile, joined
 from nodes.learn.parallel import Group, closing, join
 from nodes.messages import Trajectories, Weights
 
 if TYPE_CHECKING:
     import torch
-
-FRAME_SKIP = 4
 
 
 @dataclass

@@ -21,6 +21,7 @@ from flow.progress import CurvePoint
 from flow.run_directory import RunDirectory, find_run
 from flow.view.tensorboard import read_curves
 from nodes.algo.atari_scores import SCORES
+from tools.claims.picture import picture
 from tools.claims.seeds import run_seeds
 
 LAST = 100
@@ -119,31 +120,19 @@ def when(moment: tuple[float, float] | None) -> str:
 
 def draw(directories: list[RunDirectory], path: Path, game: str) -> None:
     """One line a run over frames."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     from flow.view.curve import smoothed
 
-    figure = Figure(figsize=(7.2, 3.8), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for number, directory in enumerate(directories):
-        shown = points(directory)
-        means, spreads = smoothed(shown)
-        frames = [point.x / 1e6 for point in shown]
-        low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
-        high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
-        minutes = (shown[-1].time - directory.about()["started"]) / 60
-        axes.fill_between(frames, low, high, alpha=0.12, linewidth=0, color=f"C{number}")
-        label = f"seed {directory.about()['seed']}, {minutes:.0f} minutes"
-        axes.plot(frames, means, color=f"C{number}", linewidth=1.8, label=label)
-    axes.set_xlabel("million frames")
-    axes.set_ylabel("episode return")
-    axes.set_title(f"LASER on {game}, two CPU cores")
-    axes.grid(alpha=0.25)
-    axes.spines[["right", "top"]].set_visible(False)
-    axes.legend(loc="best", frameon=False)
-    figure.savefig(path)
+    with picture(path, f"LASER on {game}, two CPU cores", "million frames", "episode return") as axes:
+        for number, directory in enumerate(directories):
+            shown = points(directory)
+            means, spreads = smoothed(shown)
+            frames = [point.x / 1e6 for point in shown]
+            low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
+            high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
+            minutes = (shown[-1].time - directory.about()["started"]) / 60
+            axes.fill_between(frames, low, high, alpha=0.12, linewidth=0, color=f"C{number}")
+            label = f"seed {directory.about()['seed']}, {minutes:.0f} minutes"
+            axes.plot(frames, means, color=f"C{number}", linewidth=1.8, label=label)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from nodes.games.interface import game_named
 from nodes.games.solve import Solution, solve
 from tools.claims import report
 from tools.claims.nim_selfplay import Learned, Training, TrueRules, raw_blunders, search_blunders, train
+from tools.claims.picture import picture
 
 SIMULATIONS = (1, 2, 5, 12, 25, 50, 100)
 AT = 50
@@ -118,29 +119,19 @@ def print_table(name: str, seeds: list[int], results: list[Result]) -> None:
 
 def draw(results: list[Result], path: Path) -> None:
     """Blunders over simulations, with the learned model and with the rules: figure 3A in small."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 3.8), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    curves = {"learned model": [r.model for r in results], "the rules": [r.rules for r in results]}
-    for number, (name, several) in enumerate(curves.items()):
-        middle = [100 * statistics.fmean(each[n] for each in several) for n in SIMULATIONS]
-        low, high = ([100 * pick(each[n] for each in several) for n in SIMULATIONS] for pick in (min, max))
-        axes.fill_between(SIMULATIONS, low, high, alpha=0.12, linewidth=0, color=f"C{number}")
-        axes.plot(SIMULATIONS, middle, marker="o", color=f"C{number}", label=f"search in {name}")
-    raw = 100 * statistics.fmean(r.raw for r in results)
-    axes.axhline(raw, color="0.5", linestyle="--", linewidth=1, label="policy alone")
-    axes.set_xscale("log")
-    axes.set_xticks(SIMULATIONS, [str(n) for n in SIMULATIONS])
-    axes.set_xlabel("simulations a move")
-    axes.set_ylabel("won positions given away, %")
-    axes.set_title(f"MuZero on three-heap Nim, {len(results)} seeds")
-    axes.grid(alpha=0.25)
-    axes.spines[["right", "top"]].set_visible(False)
-    axes.legend(loc="best", frameon=False)
-    figure.savefig(path)
+    with picture(
+        path, f"MuZero on three-heap Nim, {len(results)} seeds", "simulations a move", "won positions given away, %"
+    ) as axes:
+        curves = {"learned model": [r.model for r in results], "the rules": [r.rules for r in results]}
+        for number, (name, several) in enumerate(curves.items()):
+            middle = [100 * statistics.fmean(each[n] for each in several) for n in SIMULATIONS]
+            low, high = ([100 * pick(each[n] for each in several) for n in SIMULATIONS] for pick in (min, max))
+            axes.fill_between(SIMULATIONS, low, high, alpha=0.12, linewidth=0, color=f"C{number}")
+            axes.plot(SIMULATIONS, middle, marker="o", color=f"C{number}", label=f"search in {name}")
+        raw = 100 * statistics.fmean(r.raw for r in results)
+        axes.axhline(raw, color="0.5", linestyle="--", linewidth=1, label="policy alone")
+        axes.set_xscale("log")
+        axes.set_xticks(SIMULATIONS, [str(n) for n in SIMULATIONS])
 
 
 if __name__ == "__main__":

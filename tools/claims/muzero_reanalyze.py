@@ -28,6 +28,7 @@ from nodes.games.solve import Solution, solve
 from nodes.serve.muzero import Served
 from tools.claims import report
 from tools.claims.nim_selfplay import Learned, Training, search_blunders, train
+from tools.claims.picture import picture
 
 GAMES, REFRESHED, AT, EVERY, IN_A_ROW = 8, 32, 25, 5, 3
 SHARES = (0.6, 0.5, 0.4, 0.3)
@@ -122,23 +123,12 @@ def print_seed(seed: int, curves: dict[str, Curve]) -> None:
 
 def draw(found: dict[str, list[Curve]], path: Path) -> None:
     """Blunders over moves played."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 3.8), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for number, (name, curves) in enumerate(found.items()):
-        for row, each in enumerate(curves):
-            percent = [100 * share for share in each.blunders]
-            axes.plot(each.moves, percent, color=f"C{number}", alpha=0.7, label=None if row else name)
-    axes.set_xlabel("moves played")
-    axes.set_ylabel("won positions given away, %")
-    axes.set_title(f"MuZero with and without Reanalyze on three-heap Nim, {len(curves)} seeds")
-    axes.grid(alpha=0.25)
-    axes.spines[["right", "top"]].set_visible(False)
-    axes.legend(loc="best", frameon=False)
-    figure.savefig(path)
+    title = f"MuZero with and without Reanalyze on three-heap Nim, {len(found[NAMES[0]])} seeds"
+    with picture(path, title, "moves played", "won positions given away, %") as axes:
+        for number, (name, curves) in enumerate(found.items()):
+            for row, each in enumerate(curves):
+                percent = [100 * share for share in each.blunders]
+                axes.plot(each.moves, percent, color=f"C{number}", alpha=0.7, label=None if row else name)
 
 
 if __name__ == "__main__":
