@@ -131,11 +131,17 @@ class SocketWay:
         return send_now(self.socket, frames)
 
     async def push(self, frames: list[Any]) -> None:
-        """Send when the socket takes it."""
+        """Send when the socket takes it.
+
+        Raises:
+          trio.ClosedResourceError: the way was closed.
+        """
         while not self.send(frames):
             if not events(self.socket) & zmq.POLLOUT:
                 # The descriptor becomes readable when sending may have become possible.
                 await trio.lowlevel.wait_readable(descriptor_of(self.socket))
+                if self.socket.closed:  # in the turn of the loop in which it became readable
+                    raise trio.ClosedResourceError
 
     def close(self) -> None:
         """What ZeroMQ still holds is sent for at most two seconds."""

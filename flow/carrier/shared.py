@@ -53,6 +53,7 @@ class MemoryWay:
     def __init__(self, writer: Writer, values: Sender) -> None:
         self.writer = writer
         self.values = values
+        self._closed = False
 
     def send(self, frames: Frames) -> bool:
         """Send now, if there is room."""
@@ -90,9 +91,13 @@ class MemoryWay:
     async def _room(self) -> None:
         """Wait until the receiver has read something."""
         if self.writer.tire():
-            await _rung(self.writer.room)
+            await trio.lowlevel.wait_readable(self.writer.room)
+            if self._closed:  # in the turn of the loop in which there was room; the descriptor is another's by now
+                raise trio.ClosedResourceError
+            _silence(self.writer.room)
 
     def close(self) -> None:
+        self._closed = True
         trio.lowlevel.notify_closing(self.writer.room)
         self.values.close()
         self.writer.close()
@@ -246,5 +251,9 @@ def _hello(raw: bytes, descriptors: list[int]) -> Incoming | None:
 async def _rung(bell: int) -> None:
     """Wait for an eventfd, and take what it says."""
     await trio.lowlevel.wait_readable(bell)
+    _silence(bell)
+
+
+def _silence(bell: int) -> None:
     with contextlib.suppress(BlockingIOError):  # what it said was taken before
         os.eventfd_read(bell)

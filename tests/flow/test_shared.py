@@ -258,3 +258,26 @@ async def test_memory_that_is_written_over_is_counted_and_the_worker_lives():
         await run.ports("a").blocks.send(block(2, 10))
         with trio.fail_after(5):
             assert (await run.ports("b").blocks.receive()).number == 2
+
+
+@pytest.mark.parametrize("carrier", ["zeromq", "shared"])
+async def test_a_way_that_is_closed_as_room_comes_sends_no_more(carrier, monkeypatch):
+    async with joined(carrier, NODES, BLOCKS) as run:
+        await wait_until(lambda: run.hubs["a"].peers["b"]._way is not None)
+        way = run.hubs["a"].peers["b"]._way
+        assert type(way) is {"zeromq": SocketWay, "shared": MemoryWay}[carrier]
+        closed = []
+
+        async def closed_in_the_same_turn(descriptor):
+            way.close()
+            closed.append(descriptor)
+
+        with monkeypatch.context() as patch:
+            owner = way.writer if carrier == "shared" else way
+            patch.setattr(owner, "send", lambda frames: False)
+            patch.setattr("flow.carrier.peer.events", lambda socket: 0)
+            patch.setattr(trio.lowlevel, "wait_readable", closed_in_the_same_turn)
+            with pytest.raises(trio.ClosedResourceError):
+                await way.push([b"x"])
+        assert len(closed) == 1
+        run.hubs["a"].peers["b"]._way = None  # it is closed already

@@ -1,6 +1,6 @@
 """All benches, one after the other, and what missed its target.
 
-    python -m tools.bench                    every bench with its defaults: three quarters of an hour on quiet cores
+    python -m tools.bench                    every bench with its defaults; give it quiet cores
     python -m tools.bench edges serve        these
     python -m tools.bench --rounds 2         fewer rounds of each
 
