@@ -72,7 +72,9 @@ async def model(
         async for batch in port.batches(most=batch_max):
             if weights.version != served.version and weights.newest is not None:
                 await compute(served.load, weights.newest, weights.version)
-            await _answer(batch, what)
+            await _answer(batch, served, what)
+            if news := served.fits.news():
+                context.log(news, "warning")
             context.metrics.gauge("batch_rows", batch.rows)
 
     async with trio.open_nursery() as nursery:
@@ -80,8 +82,10 @@ async def model(
         nursery.start_soon(answer, steps, served.steps)
 
 
-async def _answer(batch: Batch[Any, Evaluations], what: Any) -> None:
-    batch.answer(await compute(what, batch.questions, batch.rows))
+async def _answer(batch: Batch[Any, Evaluations], served: Served, what: Any) -> None:
+    from nodes.nets.rows_that_fit import answered
+
+    batch.answer(await compute(answered, served.fits, what, batch.questions, batch.rows))
 
 
 class Served:
@@ -105,7 +109,9 @@ class Served:
     ) -> None:
         from nodes.nets.device import choose_device  # this worker has torch imported already; others never do
         from nodes.nets.muzero import build
+        from nodes.nets.rows_that_fit import RowsThatFit
 
+        self.fits = RowsThatFit()
         self.device = choose_device(device)
         made: Any = build(
             network,
