@@ -24,6 +24,7 @@ from flow.message import DTYPES, Dim, Field
 from flow.setting import Beside, named_values
 from nodes.fields import require_field
 from nodes.messages import Weights
+from nodes.serve.in_parts import rows_joined
 
 if TYPE_CHECKING:
     import torch
@@ -283,7 +284,6 @@ class Served:
         Raises:
           MessageError: the module returned another number of tensors than the answer has.
         """
-        from nodes.nets.rows_that_fit import rows_joined
         from nodes.nets.weights import tensor_of
 
         given = self._inputs(questions)

@@ -22,6 +22,7 @@ from flow.errors import MessageError
 from nodes.games.interface import TASKS, task_named
 from nodes.games.messages import Evaluations, Roots, Steps
 from nodes.messages import Weights
+from nodes.serve.in_parts import answered
 
 if TYPE_CHECKING:
     import torch
@@ -72,20 +73,18 @@ async def model(
         async for batch in port.batches(most=batch_max):
             if weights.version != served.version and weights.newest is not None:
                 await compute(served.load, weights.newest, weights.version)
-            await _answer(batch, served, what)
-            if news := served.fits.news():
-                context.log(news, "warning")
-            context.metrics.gauge("batch_rows", batch.rows)
+            await _answer(batch, served, what, context)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer, roots, served.roots)
         nursery.start_soon(answer, steps, served.steps)
 
 
-async def _answer(batch: Batch[Any, Evaluations], served: Served, what: Any) -> None:
-    from nodes.nets.rows_that_fit import answered
-
+async def _answer(batch: Batch[Any, Evaluations], served: Served, what: Any, context: Context) -> None:
     batch.answer(await compute(answered, served.fits, what, batch.questions, batch.rows))
+    context.metrics.gauge("batch_rows", batch.rows)
+    if news := served.fits.news():
+        context.log(news, "warning")
 
 
 class Served:

@@ -13,6 +13,7 @@ import trio
 from flow import Array, Context, Latest, Promises, Range, Serve, compute, node
 from nodes.atari_games import GAMES, action_count
 from nodes.messages import Actions, Observations, Weights
+from nodes.serve.in_parts import answered
 
 if TYPE_CHECKING:
     import torch
@@ -89,8 +90,6 @@ class Served:
 
     def answer(self, seen: Observations, rows: int, version: int) -> Actions:
         """What to do in each row; rows after `rows` are padding."""
-        from nodes.nets.rows_that_fit import answered
-
         return answered(self.fits, lambda part, real: Actions(*self.act(part, real), version), seen, rows)
 
     def act(self, seen: Observations, rows: int) -> tuple[Array, Array, Array]:

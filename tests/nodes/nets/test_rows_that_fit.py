@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason='needs PyTorch: pip install "flow-research[torch]"')
 
 from nodes.experience import Observations  # noqa: E402
-from nodes.nets.rows_that_fit import RowsThatFit, answered, rows_cut  # noqa: E402
+from nodes.nets.rows_that_fit import RowsThatFit  # noqa: E402
+from nodes.serve.in_parts import answered, rows_cut  # noqa: E402
 
 
 @given(batches=st.lists(st.integers(0, 300), min_size=1, max_size=5), room=st.integers(1, 300))
