@@ -147,7 +147,8 @@ class Refresher:
             places = first + np.arange(len(legal))
             store.set_priorities(places, shelf.priorities_of(stored["rewards"], columns["values"], stored["drawn"]))
             self._context.metrics.count("refreshed_games")
-            self._context.metrics.record("refreshed_age", plans[0].version - float(stored["versions"].mean()))
+            was = float(stored["versions"][stored["drawn"]].mean())  # no search advised the moves of an opening
+            self._context.metrics.record("refreshed_age", plans[0].version - was)
 
 
 def refreshed(stored: Mapping[str, Array], plans: Sequence[Plans]) -> dict[str, Any]:
