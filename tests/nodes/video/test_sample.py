@@ -20,7 +20,7 @@ from nodes.given import video as made  # isort: skip
 from nodes.recognition import Stored  # isort: skip
 from nodes.video.flow import columns_of, pack_field, unpack_field  # isort: skip
 from nodes.video.sample import array_of, samples, views  # isort: skip
-from nodes.video.volume import FLOW_SCALE, Augmentation, Reader, Volume, starts_of  # isort: skip
+from nodes.video.volume import COLOURS, DEVIATION, FLOW_SCALE, Augmentation, Reader, Volume, starts_of, volume_of  # isort: skip
 from storage.dataset import Dataset  # isort: skip
 
 VIDEOS = 7
@@ -172,6 +172,27 @@ def test_a_mirrored_volume_moves_the_other_way(place):
     np.testing.assert_allclose(other[0::2], -one[0::2, :, ::-1], atol=1e-5)
     np.testing.assert_allclose(other[1::2], one[1::2, :, ::-1], atol=1e-5)
     assert all(np.array_equal(a, b) for a, b in zip(mirrored.mirrored(frames=False), volume, strict=True))
+
+
+@given(seed=st.integers(0, 99), strength=st.floats(0.01, 1))
+def test_noise_of_colour_is_one_colour_for_all_of_a_sample_along_the_principal_axes(seed, strength):
+    pixels = np.random.default_rng(seed).integers(0, 255, (2, 14, 14, 3), dtype=np.uint8)
+    volume = volume_of(list(pixels))
+    plain, noisy = (
+        Augmentation(14, False, each)(volume, np.random.default_rng(seed), frames=True) for each in (0.0, strength)
+    )
+    np.testing.assert_array_equal(noisy.bytes, plain.bytes)
+    added = meant(noisy) - meant(plain)
+    np.testing.assert_allclose(added, np.broadcast_to(added[:, :1, :1], added.shape), atol=1e-5)
+    np.testing.assert_allclose(added[:3, 0, 0], added[3:, 0, 0], atol=1e-5)
+    rng = np.random.default_rng(seed)
+    rng.integers(1, size=2)  # where it is cut
+    drawn = COLOURS @ rng.normal(0, strength, 3)
+    np.testing.assert_allclose(added[:3, 0, 0] * DEVIATION, drawn, rtol=1e-2, atol=1e-4)
+    # Flow has no colour.
+    fields = Volume(pixels[..., :2].transpose(0, 3, 1, 2).reshape(4, 14, 14), np.ones(4, np.float32), np.zeros(4))
+    same = Augmentation(14, False, strength)(fields, np.random.default_rng(seed), frames=False)
+    np.testing.assert_array_equal(meant(same), meant(fields))
 
 
 def test_of_ten_views_five_are_corners_and_centre_and_five_their_mirror_images(place):
