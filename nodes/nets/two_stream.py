@@ -4,6 +4,10 @@ x (B, channels, size, size) ─► trunk ─► features (B, F) ─► head of e
 
 "cnn_m" is CNN-M-2048 (Chatfield et al., arXiv:1405.3531) as the two-stream paper draws it (arXiv:1406.2199, figure 1);
 "small" is for pictures of some 50 pixels, and minutes on a CPU.
+
+The paper does not say how its weights begin. Here what a layer says begins as large as what it sees (He et al.,
+arXiv:1502.01852, eq. 10); by PyTorch's own default each layer of ReLUs makes it 0.4 times as large, until the answer
+hardly depends on the input. Heads begin small (Krizhevsky et al., 2012, section 5): all classes are as likely.
 """
 
 from __future__ import annotations
@@ -50,11 +54,25 @@ class TwoStreamNet(nn.Module):
             full += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
         self.trunk = nn.Sequential(convolutions, *full)
         self.heads = nn.ModuleList(nn.Linear(widths[-1], count) for count in classes)
+        self.trunk.apply(_as_large)
+        self.heads.apply(_as_likely)
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
         """Logits of every task for each of B inputs."""
         features = self.trunk(inputs)
         return [head(features) for head in self.heads]
+
+
+def _as_large(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        nn.init.zeros_(module.bias)
+
+
+def _as_likely(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.01)
+        nn.init.zeros_(module.bias)
 
 
 def _small(channels: int) -> list[nn.Module]:
