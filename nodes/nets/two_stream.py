@@ -12,7 +12,8 @@ hardly depends on the input. Heads begin small (Krizhevsky et al., 2012, section
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import safetensors
@@ -54,8 +55,8 @@ class TwoStreamNet(nn.Module):
             full += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
         self.trunk = nn.Sequential(convolutions, *full)
         self.heads = nn.ModuleList(nn.Linear(widths[-1], count) for count in classes)
-        self.trunk.apply(_as_large)
-        self.heads.apply(_as_likely)
+        _begin(self.trunk, partial(nn.init.kaiming_normal_, nonlinearity="relu"))
+        _begin(self.heads, partial(nn.init.normal_, std=0.01))
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
         """Logits of every task for each of B inputs."""
@@ -63,16 +64,12 @@ class TwoStreamNet(nn.Module):
         return [head(features) for head in self.heads]
 
 
-def _as_large(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        nn.init.zeros_(module.bias)
-
-
-def _as_likely(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.01)
-        nn.init.zeros_(module.bias)
+def _begin(part: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:
+    for parameter in part.parameters():
+        if parameter.ndim > 1:
+            draw(parameter)
+        else:
+            nn.init.zeros_(parameter)
 
 
 def _small(channels: int) -> list[nn.Module]:

@@ -6,7 +6,9 @@
               planner
 
 What was played stays: moves, rewards, observations. What the search said of each position is said again by the search
-of today, so that the same environment steps teach for longer. Value targets change where they are bootstrapped
+of today, so that the same environment steps teach for longer. It is the search that plays, with noise at its roots:
+without, a policy that is searched again and again hardens on what it happens to prefer (EfficientZero's public code
+keeps the noise too; `tools.claims.muzero_reanalyze`). Value targets change where they are bootstrapped
 (td_steps above 0); where they are outcomes they stay, and policies are what is refreshed.
 """
 
@@ -180,7 +182,7 @@ class Refresher:
         plans = []
         for at in range(0, len(places), AT_ONCE):
             seen = np.concatenate([shelf.seen(game, np.array([move])) for game, move in places[at : at + AT_ONCE]])
-            plans.append(await self._planner(Positions(seen, legal[at : at + AT_ONCE], np.zeros(len(seen), bool))))
+            plans.append(await self._planner(Positions(seen, legal[at : at + AT_ONCE], np.ones(len(seen), bool))))
         return [
             {name: np.asarray(column, game[name].dtype) for name, column in part.items()}
             for game, part in zip(games, cut(refreshed(plans), lengths), strict=True)

@@ -187,10 +187,11 @@ def _refresh(
     training: Training,
     rng: np.random.Generator,
 ) -> None:
-    """Plan some stored games anew: what the search says of their positions today takes the place of what it said."""
+    """Plan some stored games anew: what the search that plays says of their positions today takes the place of what it
+    said."""
     drawn = rng.choice(len(kept), min(training.refreshed, len(kept)), replace=False).tolist()
     lines = [_line(game, kept[at][0]) for at in drawn]
-    plans = plan(learned, [position for line in lines for position in line], training.simulations)
+    plans = plan(learned, [position for line in lines for position in line], training.simulations, rng)
     policies, begin = policy_target(plans.visits), 0
     for at, line in zip(drawn, lines, strict=True):
         end = begin + len(line)

@@ -121,9 +121,9 @@ async def test_stored_games_are_planned_anew_and_their_samples_are_what_the_newe
     }
 
     def plan(positions):
-        # Without noise, with the moves that are legal there.
+        # As self-play asks: with noise, and with the moves that are legal there.
         np.testing.assert_array_equal(positions.legal, [legal_at[seen.tobytes()] for seen in positions.observations])
-        assert not positions.noisy.any()
+        assert positions.noisy.all()
         visits = np.where(positions.legal.cumsum(1) == 1, positions.legal, 0).astype(np.int32)
         priors = np.zeros(visits.shape, np.float32)
         return Plans(visits, np.full(len(visits), 0.75, np.float32), priors, 9)
