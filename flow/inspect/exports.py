@@ -12,10 +12,8 @@ from flow.errors import MissingError
 from flow.inspect.pictures import sampled_picture
 from flow.inspect.samples import Sample, SampledArray
 from flow.inspect.shown import NO_PILLOW, picture_of_text
+from flow.inspect.sound import may_be_sound, pcm, rate_of
 from flow.message import Array
-
-RATES = ("rate", "sample_rate", "sampling_rate")
-"""Scalar fields that say that a message's row of floats is sound, in Hz."""
 
 
 def save(sample: Sample, directory: Path, name: str) -> list[Path]:
@@ -39,7 +37,7 @@ def save(sample: Sample, directory: Path, name: str) -> list[Path]:
         picture = sampled_picture(value)
         if picture is not None:
             written.append(_save_picture(path, picture))
-        if rate is not None and value.values.ndim in (1, 2) and value.values.dtype.kind in "fi" and picture is None:
+        if rate is not None and may_be_sound(value.values) and picture is None:
             written.append(_save_sound(path, value.values, rate))
     return written
 
@@ -55,11 +53,6 @@ def save_texts(texts: list[str], directory: Path, name: str) -> list[Path]:
     return [
         _save_picture(directory / f"{name}-shown{number}", picture_of_text(text)) for number, text in enumerate(texts)
     ]
-
-
-def rate_of(sample: Sample) -> int | None:
-    """Samples a second of the sound that a message is, if it is one."""
-    return next((value for key in RATES if isinstance(value := sample.fields.get(key), int) and value > 0), None)
 
 
 def _save_array(path: Path, values: Array) -> Path:
@@ -79,16 +72,11 @@ def _save_picture(path: Path, picture: Array) -> Path:
 
 
 def _save_sound(path: Path, values: Array, rate: int) -> Path:
-    """16-bit PCM; of a (channels, time) or (time, channels) array the shorter dimension is the channels."""
-    sound = values if values.ndim == 2 else values[:, None]
-    if sound.shape[0] < sound.shape[1]:
-        sound = sound.T
-    if sound.dtype.kind == "f":
-        sound = np.clip(np.nan_to_num(sound), -1, 1) * 32767
+    sound = pcm(values)
     target = path.with_name(f"{path.name}.wav")
     with wave.open(str(target), "wb") as file:
         file.setnchannels(sound.shape[1])
         file.setsampwidth(2)
         file.setframerate(rate)
-        file.writeframes(np.ascontiguousarray(sound.astype("<i2")).tobytes())
+        file.writeframes(sound.tobytes())
     return target

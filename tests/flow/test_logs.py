@@ -60,3 +60,11 @@ def test_a_long_log_is_read_from_its_end(tmp_path):
     ]
     assert [event.text for event in last_events(tmp_path, level="warning")] == []
     assert Event(0, "info", "", "x").line().endswith("info    -            x")
+
+
+def test_what_was_written_since_the_last_look_is_seen(tmp_path):
+    with EventLog(tmp_path, "main") as log:
+        for count in range(1, 5):
+            log.info("", f"event {count}")
+            assert [event.text for event in last_events(tmp_path)] == [f"event {each + 1}" for each in range(count)]
+            assert last_events(tmp_path) == last_events(tmp_path)

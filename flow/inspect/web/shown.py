@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from flow.inspect.exports import rate_of
 from flow.inspect.pictures import sampled_picture
 from flow.inspect.samples import Sample, SampledArray
+from flow.inspect.sound import may_be_sound, pcm, rate_of
 from flow.inspect.statistics import statistics
 from flow.message import Array
 
@@ -19,8 +19,8 @@ SIDE_MOST = 288
 """Pixels of a picture's longer side; larger ones are thinned."""
 PICTURES_MOST, FIELDS_MOST = 4, 40
 BINS, VALUES_MOST = 40, 1 << 15
-SOUND_MOST = 1 << 18
-"""Samples of a sound."""
+SOUND_MOST, CHANNELS_MOST = 1 << 17, 2
+"""Samples of a sound, and its channels."""
 LARGEST = 1e300
 TABLE_MOST = 28
 """Rows or columns of what is a table rather than a picture, unless it is square."""
@@ -62,7 +62,7 @@ def _array(name: str, sampled: SampledArray, rate: int | None, may_show: bool) -
     picture = sampled_picture(sampled) if may_show and _may_be_picture(sampled) else None
     if picture is not None:
         found["picture"] = _picture(picture)
-    elif rate is not None and values.size and values.ndim in (1, 2) and values.dtype.kind in "fi":
+    elif rate is not None and may_be_sound(values):
         found["sound"] = _sound(values, rate)
     elif values.ndim == 1 and 2 <= values.size <= LINE_MOST and values.dtype.kind in "fiu":
         line = np.clip(np.nan_to_num(values).astype(np.float64), -LARGEST, LARGEST)
@@ -96,12 +96,10 @@ def _picture(picture: Array) -> dict[str, Any]:
 
 
 def _sound(values: Array, rate: int) -> dict[str, Any]:
-    """16-bit PCM of the first channel, and it alone: enough to hear what passes."""
-    row = values if values.ndim == 1 else values[0] if values.shape[0] < values.shape[1] else values[:, 0]
-    row = row[:SOUND_MOST]
-    if row.dtype.kind == "f":
-        row = np.clip(np.nan_to_num(row), -1, 1) * 32767
-    return {"rate": rate, "bytes": base64.b64encode(row.astype("<i2").tobytes()).decode()}
+    """16-bit PCM, at most two channels in turn: enough to hear what passes."""
+    sound = pcm(values)[:SOUND_MOST, :CHANNELS_MOST]
+    told = base64.b64encode(sound.tobytes()).decode()
+    return {"rate": rate, "channels": sound.shape[1], "bytes": told}
 
 
 def _histogram(values: Array) -> dict[str, Any] | None:

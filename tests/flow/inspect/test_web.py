@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from flow.cli.main import main
 from flow.inspect.figures import EdgeFigures, NodeFigures, Overview
 from flow.inspect.pictures import picture_of, sampled_picture
 from flow.inspect.samples import Sample, SampledArray
+from flow.inspect.sound import pcm
 from flow.inspect.web.picture import picture
 from flow.inspect.web.shown import SIDE_MOST, SOUND_MOST, shown
 from flow.message import DTYPES
@@ -115,3 +117,29 @@ def test_without_its_packages_the_page_says_what_to_install(tmp_path, monkeypatc
     monkeypatch.delitem(sys.modules, "flow.inspect.web.serve", raising=False)
     assert main(["inspect", "--web", str(run.path)]) == 1
     assert "pip install 'flow-research[web]'" in capsys.readouterr().err
+
+
+@given(
+    st.sampled_from([np.int8, np.int16, np.int32, np.int64, np.float16, np.float32, np.float64]),
+    st.lists(st.floats(-1, 1), min_size=3, max_size=50),
+    st.sampled_from([None, 0, 1]),
+)
+def test_sound_of_any_dtype_and_layout_is_as_loud_as_it_was(dtype, amplitudes, channels_axis):
+    wave = np.array(amplitudes)
+    full = 1.0 if np.issubdtype(dtype, np.floating) else 0.999 * np.iinfo(dtype).max
+    values = (wave * full).astype(dtype)
+    if channels_axis is not None:
+        values = np.stack([values, -values], axis=channels_axis)
+    heard = pcm(values).astype(np.float64) / 32767
+    assert heard.shape == (len(wave), 1 if channels_axis is None else 2)
+    np.testing.assert_allclose(heard[:, 0], wave, atol=0.02)
+    if channels_axis is not None:
+        np.testing.assert_allclose(heard[:, 1], -wave, atol=0.02)
+    told = shown("n.p", a_sample({"samples": SampledArray(values, values.shape), "rate": 8000}))["fields"][0]["sound"]
+    assert told["channels"] == heard.shape[1]
+    assert base64.b64decode(told["bytes"]) == pcm(values).tobytes()
+
+
+def test_sound_that_is_no_number_is_silent_and_what_is_too_loud_is_clipped():
+    heard = pcm(np.array([np.nan, np.inf, -np.inf, 2.0], np.float32))
+    assert heard[:, 0].tolist() == [0, 32767, -32767, 32767]

@@ -92,18 +92,31 @@ export function histogram(canvas, { low, high, counts }) {
   pen.fillText(figure(high), width, height - 2);
 }
 
-export function waveform(canvas, samples) {
-  const [pen, width, height] = surface(canvas);
-  pen.fillStyle = colour("busy");
-  const per = samples.length / width;
-  for (let x = 0; x < width; x++) {
-    let [low, high] = [1, -1];
-    for (let at = Math.floor(x * per); at < Math.min((x + 1) * per, samples.length); at++) {
-      low = Math.min(low, samples[at]);
-      high = Math.max(high, samples[at]);
+// channels: one below the other, each of amplitudes from -1 to 1
+export function waveform(canvas, channels) {
+  const [pen, width, whole] = surface(canvas);
+  const height = whole / channels.length;
+  channels.forEach((samples, channel) => {
+    pen.fillStyle = colour("line");
+    pen.fillRect(0, (channel + 0.5) * height, width, 1);
+    pen.fillStyle = pen.strokeStyle = colour("busy");
+    const per = samples.length / width;
+    if (per < 2) { // too few for each column to have some: a line from one to the next
+      pen.lineWidth = 1.6;
+      pen.beginPath();
+      samples.forEach((value, at) => pen.lineTo((at / Math.max(samples.length - 1, 1)) * width, (channel + (1 - value) / 2) * height));
+      pen.stroke();
+      return;
     }
-    if (high >= low) pen.fillRect(x, ((1 - high) / 2) * height, 1, Math.max(((high - low) / 2) * height, 1));
-  }
+    for (let x = 0; x < width; x++) {
+      let [low, high] = [1, -1];
+      for (let at = Math.floor(x * per); at < Math.min((x + 1) * per, samples.length); at++) {
+        low = Math.min(low, samples[at]);
+        high = Math.max(high, samples[at]);
+      }
+      if (high >= low) pen.fillRect(x, (channel + (1 - high) / 2) * height, 1, Math.max(((high - low) / 2) * height, 1));
+    }
+  });
 }
 
 export const raw = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));

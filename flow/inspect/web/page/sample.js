@@ -82,12 +82,15 @@ export class Tap {
   }
 
   sound(kept, field) {
-    const bytes = raw(field.sound.bytes);
-    const whole = new Int16Array(bytes.buffer);
-    const samples = Float32Array.from(whole, (value) => value / 32768);
-    waveform(this.canvas(kept, "wave", `waveform of ${field.name}`), samples);
-    kept.heard = { samples, rate: field.sound.rate };
-    kept.play ??= kept.body.appendChild(element("button", { onclick: () => play(kept.heard) }, "▶ Play"));
+    const { rate, channels } = field.sound;
+    const whole = new Int16Array(raw(field.sound.bytes).buffer);
+    const heard = Array.from({ length: channels }, (_, channel) =>
+      Float32Array.from({ length: whole.length / channels }, (_, at) => whole[at * channels + channel] / 32768));
+    kept.heard = { channels: heard, rate };
+    waveform(this.canvas(kept, "wave", `waveform of ${field.name}`), heard);
+    kept.play ??= kept.body.appendChild(element("button", { class: "play", onclick: () => play(kept.heard) }, "▶ Play"));
+    kept.length ??= kept.body.appendChild(element("span", { class: "quiet" }));
+    put(kept.length, `  ${figure(heard[0].length / rate)} s of ${channels === 1 ? "mono" : "stereo"} at ${rate} Hz`);
   }
 }
 
@@ -104,14 +107,20 @@ function numbers({ statistics: found, cut }) {
   return parts.join("   ");
 }
 
+// What every browser has for the rate of a buffer; others are played faster or slower.
+const [SLOWEST_HZ, FASTEST_HZ] = [8000, 96000];
 let speaker = null;
+let playing = null;
 
-function play({ samples, rate }) {
+function play({ channels, rate }) {
   speaker ??= new AudioContext();
-  const buffer = speaker.createBuffer(1, samples.length, rate);
-  buffer.copyToChannel(samples, 0);
-  const source = speaker.createBufferSource();
+  playing?.stop();
+  const possible = Math.min(Math.max(rate, SLOWEST_HZ), FASTEST_HZ);
+  const buffer = speaker.createBuffer(channels.length, channels[0].length, possible);
+  channels.forEach((samples, channel) => buffer.copyToChannel(samples, channel));
+  const source = (playing = speaker.createBufferSource());
   source.buffer = buffer;
+  source.playbackRate.value = rate / possible;
   source.connect(speaker.destination);
   source.start();
 }
