@@ -32,8 +32,8 @@ def pcm(values: Array) -> Array:
     if sound.shape[0] < sound.shape[1]:
         sound = sound.T
     if sound.dtype.kind == "f":
-        # What is no number is silence.
-        sound = np.clip(np.nan_to_num(sound, posinf=1, neginf=-1), -1, 1) * 32767
+        # What is no number is silence. A half float would round full scale up, and out of 16 bits.
+        sound = np.clip(np.nan_to_num(sound, posinf=1, neginf=-1), -1, 1).astype(np.float32) * 32767
     else:
         shift = 8 * sound.dtype.itemsize - 16
         sound = sound >> shift if shift >= 0 else sound.astype(np.int16) << -shift
