@@ -28,7 +28,7 @@ class Positions(Message, repeatable=True, shown=BOARDS):
     observations: Seen[Array, "rows ..."]
     legal: Bool[Array, "rows actions"]
     noisy: Bool[Array, "rows"]
-    """Whether the root is to be explored with noise: in self-play, not in evaluation."""
+    """Whether the root is to be explored with noise: where it is learned from, not in evaluation."""
 
 
 class Plans(Message):

@@ -147,6 +147,10 @@ class Beside(Protocol):
         """Another was stored."""
         ...
 
+    async def wait_to_insert(self) -> None:
+        """Until what the stored games call for is nearly done."""
+        ...
+
     async def run(self, store: GameStore, shelf: Shelf) -> None:
         """Until it is cancelled."""
         ...
@@ -216,6 +220,8 @@ async def _insert(
     statistics = store.statistics()
     context.metrics.gauge("stored_games", statistics.games)
     context.metrics.gauge("replay_fill", statistics.fill)
+    if beside is not None:
+        await beside.wait_to_insert()
     await pace.wait_to_insert()
 
 

@@ -6,14 +6,16 @@
               planner
 
 What was played stays: moves, rewards, observations. What the search said of each position is said again by the search
-of today, so that the same environment steps teach for longer. Value targets change where they are bootstrapped
+of today, so that the same environment steps teach for longer. It is the search that plays, with noise at its roots:
+without, a policy that is searched again and again hardens on what it happens to prefer (EfficientZero's public code
+keeps the noise too; `tools.claims.muzero_reanalyze`). Value targets change where they are bootstrapped
 (td_steps above 0); where they are outcomes they stay, and policies are what is refreshed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import trio
@@ -21,16 +23,19 @@ import trio
 from flow import Array, Call, Context, In, Live, Out, Promises, Range, Saved, compute, node
 from flow.errors import MessageError, NotStoredError
 from nodes.algo.root import policy_target
-from nodes.games.interface import TASKS, Game, Task, task_named
+from nodes.games.interface import TASKS, Task, task_named
+from nodes.games.interface import Game as Board
 from nodes.games.messages import Plans, PlayedGame, Positions, Samples
 from nodes.messages import Priorities
 from nodes.replay.games import GameSettings, Shelf, check_settings, keep_games
-from storage.games import GameStore
+from storage.games import Game, GameStore
 from storage.priorities import Mix
 
 ANY = Mix(uniform=1.0)
 AT_ONCE = 64
 """Positions in a question: observations with their history are large."""
+BEHIND_GAMES = 8
+"""For so many games what is planned anew may be owed: some of it makes a question that is worth a search."""
 
 
 @node(
@@ -110,11 +115,15 @@ async def replay(
 
 
 class Refresher:
-    """Plans stored games anew, so many for each that comes; see `replay` for each."""
+    """Plans stored games anew, so many for each that comes; see `replay` for each.
+
+    Games wait for it: how much of what is learned is new must not depend on how fast a machine searches.
+    """
 
     def __init__(self, task: Task, refreshes_a_game: float, planner: Call[Positions, Plans], context: Context) -> None:
         self._task, self._share, self._planner, self._context = task, refreshes_a_game, planner, context
         self._due = 0.0
+        self._due_max = max(1.0, BEHIND_GAMES * refreshes_a_game)
         self._changed = trio.lowlevel.ParkingLot()
         self._rng = np.random.default_rng((context.seed, context.incarnation, 1))
 
@@ -123,41 +132,79 @@ class Refresher:
         self._due += self._share
         self._changed.unpark_all()
 
+    async def wait_to_insert(self) -> None:
+        """Until less is owed than a few games call for."""
+        while self._due >= self._due_max:
+            await self._changed.park()
+
     async def run(self, store: GameStore, shelf: Shelf) -> None:
         """For ever."""
         while True:
             while self._due < 1:
                 await self._changed.park()
-            self._due -= 1
-            await self._refresh(store, shelf, int(store.draw(self._rng, 1, ANY).handles[0]))
+            done = await self._refresh(store, shelf)
+            self._due -= done  # apart from the line above: more may have come due meanwhile
+            self._changed.unpark_all()
 
-    async def _refresh(self, store: GameStore, shelf: Shelf, place: int) -> None:
-        try:
-            first, _, stored = await compute(store.game, place, thread="read")
-        except NotStoredError:  # evicted since it was drawn
-            return
-        legal = legal_along(self._task, stored["observations"][0], stored["actions"])
-        asked = [np.arange(at, min(at + AT_ONCE, len(legal))) for at in range(0, len(legal), AT_ONCE)]
-        plans = [
-            await self._planner(Positions(shelf.seen(stored, moves), legal[moves], np.zeros(len(moves), bool)))
-            for moves in asked
-        ]
-        columns = refreshed(stored, plans)
-        if await compute(store.replace, first, columns, thread="write"):
-            places = first + np.arange(len(legal))
+    async def _refresh(self, store: GameStore, shelf: Shelf) -> int:
+        """Plan some of the games that are due anew, all in one go; how many were drawn for it."""
+        drawn, games, positions = 0, dict[int, Game](), 0
+        for place in store.draw(self._rng, min(int(self._due), AT_ONCE), ANY).handles.tolist():
+            if positions >= AT_ONCE:
+                break
+            try:
+                first, _, stored = await compute(store.game, place, thread="read")
+            except NotStoredError:  # evicted since it was drawn
+                drawn += 1
+                continue
+            if first not in games:  # twice in one go would be once: what is owed stays owed
+                drawn += 1
+                positions += len(stored["actions"])
+                games[first] = stored
+        found = await self._planned(list(games.values()), shelf)
+        for (first, stored), columns in zip(games.items(), found, strict=True):
+            if not await compute(store.replace, first, columns, thread="write"):
+                continue
+            places = first + np.arange(len(stored["actions"]))
             store.set_priorities(places, shelf.priorities_of(stored["rewards"], columns["values"], stored["drawn"]))
             self._context.metrics.count("refreshed_games")
-            self._context.metrics.record("refreshed_age", plans[0].version - float(stored["versions"].mean()))
+            was = stored["versions"][stored["drawn"]]  # no search advised the moves of an opening
+            self._context.metrics.record("refreshed_age", float(columns["versions"].mean()) - float(was.mean()))
+        return drawn
+
+    async def _planned(self, games: Sequence[Game], shelf: Shelf) -> list[dict[str, Array]]:
+        """Of each game the columns that a search of today replaces."""
+        if not games:
+            return []
+        lengths = [len(game["actions"]) for game in games]
+        legal = np.concatenate([legal_along(self._task, game["observations"][0], game["actions"]) for game in games])
+        places = [(game, move) for game, length in zip(games, lengths, strict=True) for move in range(length)]
+        plans = []
+        for at in range(0, len(places), AT_ONCE):
+            seen = np.concatenate([shelf.seen(game, np.array([move])) for game, move in places[at : at + AT_ONCE]])
+            plans.append(await self._planner(Positions(seen, legal[at : at + AT_ONCE], np.ones(len(seen), bool))))
+        return [
+            {name: np.asarray(column, game[name].dtype) for name, column in part.items()}
+            for game, part in zip(games, cut(refreshed(plans), lengths), strict=True)
+        ]
 
 
-def refreshed(stored: Mapping[str, Array], plans: Sequence[Plans]) -> dict[str, Any]:
-    """The columns of a game that plans of all its positions, in order, replace."""
-    policies = np.concatenate([policy_target(each.visits) for each in plans])
+def refreshed(plans: Sequence[Plans]) -> dict[str, Array]:
+    """What takes the place of what was said when games were played, (T, ...) of all their positions in order."""
     return {
-        "values": np.concatenate([each.values for each in plans]).astype(np.float32),
-        "policies": np.asarray(policies, stored["policies"].dtype),
-        "versions": np.concatenate([np.full(len(each.values), each.version, np.int64) for each in plans]),
+        "values": np.concatenate([each.values for each in plans]),
+        "policies": np.concatenate([policy_target(each.visits) for each in plans]),
+        "versions": np.concatenate([np.full(len(each.values), each.version) for each in plans]),
     }
+
+
+def cut(columns: Mapping[str, Array], lengths: Sequence[int]) -> list[dict[str, Array]]:
+    """Columns of several games, game by game."""
+    ends = np.cumsum(lengths)
+    return [
+        {name: column[end - length : end] for name, column in columns.items()}
+        for end, length in zip(ends, lengths, strict=True)
+    ]
 
 
 def legal_along(task: Task, observation: Array, actions: Array) -> Array:
@@ -169,7 +216,7 @@ def legal_along(task: Task, observation: Array, actions: Array) -> Array:
     Raises:
       MessageError: it is no start of this game.
     """
-    if not isinstance(task, Game):  # of Atari: every action can always be taken
+    if not isinstance(task, Board):  # of Atari: every action can always be taken
         return np.ones((len(actions), task.actions), bool)
     for position in task.starts():
         if np.array_equal(position.observation(), observation):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 
 import numpy as np
@@ -49,12 +50,19 @@ def test_a_refreshed_game_has_the_moves_that_were_played_and_the_policies_of_tod
     while len(played) < 4:
         played += lanes.move(plan(learned, [one.position for one in lanes.under_way], 3, rng))
     kept = deque((each, _record(each, training)) for each in played)
+    same = copy.deepcopy(rng)
     _refresh(game, kept, learned, training, rng)
-    changed = [(before, after) for before, (after, _) in zip(played, kept, strict=False) if after is not before]
-    assert len(changed) == 2
-    for before, after in changed:
+    drawn = same.choice(4, 2, replace=False).tolist()
+    lines = [_line(game, played[at]) for at in drawn]
+    found = plan(learned, [position for line in lines for position in line], 6, same)  # with noise, as it plays
+    policies = np.split(found.visits / found.visits.sum(1, keepdims=True), [len(lines[0])])
+    values = np.split(found.values, [len(lines[0])])
+    for at in range(4):
+        before, after = played[at], kept[at][0]
+        if at not in drawn:
+            assert after is before
+            continue
         np.testing.assert_array_equal(after.actions, before.actions)
         np.testing.assert_array_equal(after.observations, before.observations)
-        found = plan(learned, _line(game, before), 6)
-        np.testing.assert_allclose(after.policies, found.visits / found.visits.sum(1, keepdims=True), rtol=1e-6)
-        np.testing.assert_allclose(after.values, found.values, atol=1e-6)
+        np.testing.assert_allclose(after.policies, policies[drawn.index(at)], rtol=1e-6)
+        np.testing.assert_allclose(after.values, values[drawn.index(at)], atol=1e-6)

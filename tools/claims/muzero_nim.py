@@ -15,18 +15,15 @@ given away.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
-
 from nodes.games.interface import game_named
 from nodes.games.solve import Solution, solve
 from tools.claims import report
-from tools.claims.nim_selfplay import Learned, Training, TrueRules, raw_blunders, search_blunders, train
+from tools.claims.nim_selfplay import Learned, Training, TrueRules, ask, raw_blunders, search_blunders, train
 from tools.claims.picture import picture
 
 SIMULATIONS = (1, 2, 5, 12, 25, 50, 100)
@@ -51,25 +48,18 @@ class Result:
 
 def main() -> int:
     """Train, print the tables, draw the picture; 1 unless all holds."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.claims.muzero_nim",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    asked = ask(
+        "muzero_nim", __doc__, rounds=150, a_round="32 games and 100 updates", picture="blunders over simulations"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--rounds", type=int, default=150, help="of 32 games and 100 updates [%(default)d]")
-    parser.add_argument("-o", "--output", type=Path, help="write blunders over simulations to this PNG")
-    options = parser.parse_args()
-    torch.set_num_threads(1)  # the network is small: more threads wait for each other
     solution = solve(game_named("nim"))
-    plain = Training(0, rounds=options.rounds)
+    plain = Training(0, rounds=asked.rounds)
     cases = {"K = 5": plain, "K = 1": replace(plain, unroll=1), "3 simulations": replace(plain, simulations=3)}
     found = {}
     for name, training in cases.items():
-        found[name] = [result(solution, replace(training, seed=seed)) for seed in options.seeds]
-        print_table(name, options.seeds, found[name])
-    if options.output is not None:
-        draw(found["K = 5"], options.output)
+        found[name] = [result(solution, replace(training, seed=seed)) for seed in asked.seeds]
+        print_table(name, asked.seeds, found[name])
+    if asked.picture is not None:
+        draw(found["K = 5"], asked.picture)
     return report.verdict(checks(found))
 
 

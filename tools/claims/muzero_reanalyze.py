@@ -15,19 +15,16 @@ every seed.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from nodes.games.interface import game_named
 from nodes.games.solve import Solution, solve
 from nodes.serve.muzero import Served
 from tools.claims import report
-from tools.claims.nim_selfplay import Learned, Training, search_blunders, train
+from tools.claims.nim_selfplay import Learned, Training, ask, search_blunders, train
 from tools.claims.picture import picture
 
 GAMES, REFRESHED, AT, EVERY, IN_A_ROW = 8, 32, 25, 5, 3
@@ -52,25 +49,22 @@ class Curve:
 
 def main() -> int:
     """Train, print the table, draw the picture; 1 unless all holds."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.claims.muzero_reanalyze",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    asked = ask(
+        "muzero_reanalyze",
+        __doc__,
+        rounds=90,
+        a_round="8 games and 100 updates",
+        picture="blunders over moves played",
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--rounds", type=int, default=150, help="of 8 games and 100 updates [%(default)d]")
-    parser.add_argument("-o", "--output", type=Path, help="write blunders over moves played to this PNG")
-    options = parser.parse_args()
-    torch.set_num_threads(1)  # the network is small: more threads wait for each other
     solution = solve(game_named("nim"))
-    plain = Training(0, rounds=options.rounds, games=GAMES)
+    plain = Training(0, rounds=asked.rounds, games=GAMES)
     found: dict[str, list[Curve]] = {name: [] for name in NAMES}
-    for seed in options.seeds:
+    for seed in asked.seeds:
         for name, refreshed in zip(NAMES, (0, REFRESHED), strict=True):
             found[name].append(curve(solution, replace(plain, seed=seed, refreshed=refreshed)))
         print_seed(seed, {name: curves[-1] for name, curves in found.items()})
-    if options.output is not None:
-        draw(found, options.output)
+    if asked.picture is not None:
+        draw(found, asked.picture)
     return report.verdict(checks(found))
 
 

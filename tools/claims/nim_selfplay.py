@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import argparse
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from nodes.algo.muzero_targets import Beyond, Record, record, unrolled
@@ -26,6 +29,34 @@ from nodes.serve.muzero import Served
 
 RULES = Rules(-1.0)
 LANES, BATCH, KEPT_GAMES, UPDATES_A_ROUND = 32, 128, 4000, 100
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a claim on Nim is asked for. picture: where to draw one."""
+
+    seeds: list[int]
+    rounds: int
+    picture: Path | None
+
+
+def ask(name: str, description: str | None, *, rounds: int, a_round: str, picture: str) -> Asked:
+    """Read the command line of a claim on Nim, and keep torch to one thread.
+
+    Args:
+      name: of the script. a_round: what a round is. picture: what is drawn.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m tools.claims.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"of {a_round} [%(default)d]")
+    parser.add_argument("-o", "--output", type=Path, help=f"write {picture} to this PNG")
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # the network is small: more threads wait for each other
+    return Asked(options.seeds, options.rounds, options.output)
 
 
 @dataclass(frozen=True)
@@ -156,10 +187,11 @@ def _refresh(
     training: Training,
     rng: np.random.Generator,
 ) -> None:
-    """Plan some stored games anew: what the search says of their positions today takes the place of what it said."""
+    """Plan some stored games anew: what the search that plays says of their positions today takes the place of what it
+    said."""
     drawn = rng.choice(len(kept), min(training.refreshed, len(kept)), replace=False).tolist()
     lines = [_line(game, kept[at][0]) for at in drawn]
-    plans = plan(learned, [position for line in lines for position in line], training.simulations)
+    plans = plan(learned, [position for line in lines for position in line], training.simulations, rng)
     policies, begin = policy_target(plans.visits), 0
     for at, line in zip(drawn, lines, strict=True):
         end = begin + len(line)

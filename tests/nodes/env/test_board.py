@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flow import Context
 from flow.errors import MessageError
 from flow.testing.harness import drive
 from nodes.algo.root import policy_target
-from nodes.env.board import selfplay
+from nodes.env.board import NOT_PLANNED, Openings, selfplay
 from nodes.games.interface import game_named
 from nodes.games.messages import Plans, PlayedGame, Positions
 from nodes.games.solve import solve
@@ -40,9 +41,10 @@ def check_game(name: str, game: PlayedGame) -> None:
         np.testing.assert_array_equal(game.observations[t], position.observation())
         legal = position.legal()
         assert legal[action]
-        assert game.policies[t][action] > 0
-        assert not game.policies[t][~legal].any()
-        np.testing.assert_allclose(game.policies[t].sum(), 1, rtol=1e-5)
+        if game.drawn[t]:
+            assert game.policies[t][action] > 0
+            assert not game.policies[t][~legal].any()
+            np.testing.assert_allclose(game.policies[t].sum(), 1, rtol=1e-5)
         position = position.after(action)
         assert game.rewards[t] == position.reward
         assert position.over == (t == len(game.actions) - 1)
@@ -56,6 +58,7 @@ async def test_what_is_sent_are_whole_games_by_the_rules(name, seed, lanes, grou
     assert len(result.games) == 12
     for game in result.games:
         check_game(name, game)
+        assert game.drawn.all()
     assert {len(question.legal) for question in result.planner} == {lanes}
 
 
@@ -69,6 +72,39 @@ async def test_after_the_warm_moves_the_most_visited_move_is_made():
     early = [game.policies[t][game.actions[t]] == game.policies[t].max() for game in result.games for t in range(2)]
     assert all(late)
     assert not all(early)
+
+
+@given(seed=st.integers(0, 99), moves=st.integers(1, 9))
+async def test_openings_are_random_legal_moves_and_samples_begin_after_them(seed, moves):
+    result = await drive(
+        selfplay, planner=Adviser(seed), games=20, game="tictactoe", lanes=3,
+        opening_share=1.0, opening_moves=moves, context=Context("selfplay", seed=seed),
+    )  # fmt: skip
+    for game in result.games:
+        check_game("tictactoe", game)
+        opening = int(np.count_nonzero(~game.drawn))
+        assert opening <= min(moves, 8)
+        assert opening >= 1  # no first move of tic-tac-toe ends it
+        np.testing.assert_array_equal(game.drawn, np.arange(len(game.actions)) >= opening)
+        np.testing.assert_array_equal(game.versions == NOT_PLANNED, ~game.drawn)
+
+
+async def test_openings_come_as_often_as_is_said_at_every_length_and_with_every_first_move():
+    result = await drive(
+        selfplay, planner=Adviser(0), games=400, game="tictactoe", lanes=8, opening_share=0.5, opening_moves=3
+    )
+    lengths = np.array([np.count_nonzero(~game.drawn) for game in result.games])
+    assert 0.4 < (lengths > 0).mean() < 0.6
+    assert set(np.unique(lengths)) == {0, 1, 2, 3}
+    assert min(np.bincount(lengths)[1:]) > 40  # of some 67 each
+    first = [game.actions[0] for game, length in zip(result.games, lengths, strict=True) if length]
+    assert set(first) == set(range(9))
+
+
+def test_without_openings_a_seed_means_the_same_games_as_before_there_were_any():
+    rng, same = np.random.default_rng(0), np.random.default_rng(0)
+    assert Openings(0.0, 5).length(rng) == 0
+    assert rng.random() == same.random()
 
 
 async def test_a_planner_that_plays_perfectly_wins_every_won_start_of_nim():
