@@ -24,19 +24,15 @@ class Footprint:
         ]
         self._told_s = time.process_time()
 
-    def tell_cpu(self) -> None:
-        """A microsecond or two: with each beat."""
+    def tell(self) -> None:
+        """Tens of microseconds: with each beat."""
         now = time.process_time()
         grown = int(1e6 * (now - self._told_s))
         self._told_s += grown / 1e6
-        for cpu, _, _ in self._cells:
-            cpu.add(grown)
-
-    def tell_memory(self) -> None:
-        """Tens of microseconds: now and then."""
         resident = int(_STATM.read_text().split()[1]) * _PAGE_BYTES
         device = _device_bytes()
-        for _, memory, on_device in self._cells:
+        for cpu, memory, on_device in self._cells:
+            cpu.add(grown)
             memory.set(resident)
             if device:
                 on_device.set(device)

@@ -102,7 +102,15 @@ def run_graph(
 def _plan(graph: Graph, seed: int) -> tuple[Plan, str]:
     """The plan of a run, and where other hosts join it, "" if it has none."""
     where = placement(graph)
-    plan = make_plan(dict(graph.nodes), graph.edges, place(graph), seed=seed, hosts=where.hosts, listen=where.listen)
+    plan = make_plan(
+        dict(graph.nodes),
+        graph.edges,
+        place(graph),
+        seed=seed,
+        hosts=where.hosts,
+        listen=where.listen,
+        memory=graph.memory,
+    )
     return plan, where.join
 
 

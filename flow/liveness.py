@@ -20,6 +20,8 @@ class Liveness:
     state: Path
     _readers: dict[str, PageReader] = field(default_factory=dict)
     _seen: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _pids: dict[str, int] = field(default_factory=dict)
+    _memory: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def seconds_since_beat(self, now: float) -> dict[str, float]:
         """By node replica ("actor-0"), how long its loop has not turned. `now` is any clock that goes forward."""
@@ -30,8 +32,17 @@ class Liveness:
                 continue
             beat, _ = self._seen.get(path.stem, (-1, now))
             if view.beat != beat:
+                # With its first beat that is seen a page may still say what the worker before it took.
+                if self._pids.get(path.stem) == view.pid:
+                    self._memory[path.stem] = view.pid, int(view.gauges.get("_memory_bytes", 0))
+                self._pids[path.stem] = view.pid
                 self._seen[path.stem] = (view.beat, now)
         return {key: now - when for key, (_, when) in self._seen.items()}
+
+    def memory(self, key: str, pid: int) -> int:
+        """Bytes that were resident in the worker of a node replica at its last beat; 0 where that process said none."""
+        who, size = self._memory.get(key, (pid, 0))
+        return size if who == pid else 0
 
 
 def shown_after_s(stall_s: float) -> float:

@@ -62,7 +62,8 @@ class WorkerPlan:
     """A process.
 
     needs: packages that its nodes need imported, so which fork server makes it. host: where it lives; "" in a run of
-    one host. listen: the TCP endpoint that it binds, where a link ties it to another host.
+    one host. listen: the TCP endpoint that it binds, where a link ties it to another host. memory: bytes that it may
+    take, 0 where that is not limited.
     """
 
     name: str
@@ -70,6 +71,7 @@ class WorkerPlan:
     needs: tuple[str, ...] = ()
     host: str = ""
     listen: str = ""
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ def make_plan(
     checked: bool = True,
     hosts: Mapping[str, str] = MappingProxyType({}),
     listen: Mapping[str, str] = MappingProxyType({}),
+    memory: Mapping[str, int] = MappingProxyType({}),
 ) -> Plan:
     """Plan a run.
 
@@ -168,6 +171,7 @@ def make_plan(
       places: for each worker the replicas it hosts, as (node, replica).
       hosts: where each worker lives, in a run of several hosts.
       listen: the TCP endpoint of each worker that speaks to another host.
+      memory: bytes that each worker may take, where that is limited.
     """
     every = ((node.name, replica) for node in nodes.values() for replica in range(node.replicas))
     numbers = {one: number for number, one in enumerate(every)}
@@ -178,6 +182,7 @@ def make_plan(
             tuple(sorted({package for name, _ in hosted for package in nodes[name].type.needs})),
             hosts.get(worker, ""),
             listen.get(worker, ""),
+            memory.get(worker, 0),
         )
         for worker, hosted in places.items()
     )

@@ -29,7 +29,7 @@ class Process:
     """One incarnation of a worker.
 
     over: set when the process is gone; status: how it went. started: its nodes were told to start. inbox: where workers
-    of its host reach it; address: endpoint and key, for those of other hosts.
+    of its host reach it; address: endpoint and key, for those of other hosts. too_large: killed for what it took.
     """
 
     worker: str
@@ -40,6 +40,7 @@ class Process:
     address: tuple[str, bytes] | None = None
     host: str = ""
     started: bool = False
+    too_large: bool = False
     over: trio.Event = field(default_factory=trio.Event)
     status: int | None = None
 

@@ -26,6 +26,7 @@ from flow.checkpointing import Checkpointing
 from flow.checkpoints import Checkpoint
 from flow.control import Words
 from flow.errors import RunError
+from flow.graph.bound import readable
 from flow.hosts import addresses
 from flow.inspect import again
 from flow.ledger import Ledger
@@ -293,11 +294,24 @@ class Supervisor:
             if reached:
                 self.finish("done", reached)
             self._kill_hung()
+            self._kill_too_large()
             if trio.current_time() >= next_ledger:
                 next_ledger += LEDGER_S
                 for problem in self.ledger.problems():
                     self.log.error("", problem)
             await trio.sleep(POLL_S)
+
+    def _kill_too_large(self) -> None:
+        """A worker that takes more memory than it may is killed before the system chooses whom; death does the rest."""
+        for worker, process in list(self.processes.items()):
+            plan = self.plan.worker(worker)
+            taken = max(self.liveness.memory(node.key, process.pid) for node in plan.nodes)
+            if plan.memory and taken > plan.memory and not process.too_large:
+                process.too_large = True
+                cause = f"worker {worker} took {readable(taken)} of memory, its limit is {readable(plan.memory)}"
+                self.log.error(worker, f"{cause}; killed")
+                self._remember(worker, cause)
+                process.kill()
 
     def _reached(self) -> str:
         for name, target in self.until.items():

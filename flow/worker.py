@@ -247,10 +247,8 @@ class Worker:
         long = LongComputations(self.hosts.values(), self.words["shown_s"], self.log)
         while True:
             self.assembly.settle()
-            footprint.tell_cpu()
+            footprint.tell()
             long.look()
-            if beats % BEATS_A_MARK == 0:
-                footprint.tell_memory()
             beats += 1
             for host in self.hosts.values():
                 host.page.beat()

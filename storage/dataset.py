@@ -10,8 +10,7 @@ whoever made it. Values come in any order and may come twice. A record is whole 
 killed, or a disk that is full, costs the transaction under way, and what was written of a record so far is used
 when its writing goes on.
 
-One process writes an environment, any number read it, also while it is written. LMDB allows one handle of an
-environment in a process, so all who use one there share it.
+One process writes an environment, any number read it, also while it is written.
 """
 
 from __future__ import annotations
@@ -20,24 +19,21 @@ import contextlib
 import hashlib
 import os
 import struct
-import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import lmdb
 import msgpack
 
 from flow import disk
-from flow.errors import DiskFullError, MissingError, NotStoredError, StorageError
+from flow.errors import MissingError, NotStoredError, StorageError
+from storage.environment import DATA, acquire, explained
 
 FORMAT = {"format": "flow dataset", "version": 1}
 KEY_BYTES = 16
-# Address space, not memory and not disk: without writemap the file grows as it is filled.
-MAP_BYTES = 1 << 40
 _PLACE = struct.Struct(">16sBI")
 _SUM = struct.Struct("<I")
 _NAMES = (b"values", b"records", b"parts", b"about")
@@ -69,20 +65,6 @@ class Record:
     stored_bytes: int
 
 
-@dataclass
-class _Environment:
-    """The one handle of an environment in this process, and who uses it."""
-
-    env: Any
-    dbs: dict[bytes, Any]
-    users: int = 0
-    owner: int = field(default_factory=os.getpid)
-
-
-_open_here: dict[Path, _Environment] = {}
-_gate = threading.Lock()
-
-
 class Dataset:
     """A dataset on disk; several may be open on one path. A context manager.
 
@@ -97,45 +79,33 @@ class Dataset:
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = False) -> None:
         self.path = Path(path).resolve()
-        if not (self.path / "data.mdb").exists() and not create:
+        if not (self.path / DATA).exists() and not create:
             raise MissingError(f"there is no dataset at {path}; make one with: flow data import")
-        with _gate:
-            shared = _open_here.get(self.path)
-            if shared is None or shared.owner != os.getpid():  # a handle is not used across a fork
-                shared = _open_here[self.path] = self._opened()
-            shared.users += 1
-        self._shared = shared
-        self._env = shared.env
-        self._values, self._records, self._parts, _ = (shared.dbs[name] for name in _NAMES)
+        self._shared = acquire(self.path, len(_NAMES))
+        self._env = self._shared.env
+        try:
+            self._values, self._records, self._parts = self._opened()
+        except BaseException:
+            self.close()
+            raise
 
-    def _opened(self) -> _Environment:
-        with _explained(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            env = lmdb.open(
-                os.fspath(self.path), map_size=MAP_BYTES, max_dbs=len(_NAMES), sync=False, metasync=False,
-                writemap=False, readahead=False, max_readers=1024,
-            )  # fmt: skip
-            env.reader_check()
-            dbs = {name: env.open_db(name) for name in _NAMES}
-            with env.begin(db=dbs[b"about"]) as txn:
+    def _opened(self) -> tuple[Any, Any, Any]:
+        with explained(self.path):
+            values, records, parts, about = (self._env.open_db(name) for name in _NAMES)
+            with self._env.begin(db=about) as txn:
                 found = txn.get(b"format")
             if found is None:
-                with env.begin(write=True, db=dbs[b"about"]) as txn:
+                with self._env.begin(write=True, db=about) as txn:
                     txn.put(b"format", msgpack.packb(FORMAT))
             elif msgpack.unpackb(found) != FORMAT:
-                env.close()
                 raise StorageError(
                     f"{self.path}: expected {FORMAT}, found {msgpack.unpackb(found)}; use another directory"
                 )
-        return _Environment(env, dbs)
+        return values, records, parts
 
     def close(self) -> None:
         """Let go of it; the last one here closes the environment."""
-        with _gate:
-            self._shared.users -= 1
-            if self._shared.users == 0:
-                _open_here.pop(self.path, None)
-                self._env.close()
+        self._shared.release()
 
     def __enter__(self) -> Dataset:
         return self
@@ -160,7 +130,7 @@ class Dataset:
           StorageError: the disk fails otherwise.
         """
         raw = _raw(key)
-        with _explained(self.path), self._env.begin(write=True) as txn:
+        with explained(self.path), self._env.begin(write=True) as txn:
             if txn.get(raw, db=self._records) is not None:
                 return
             part = self._part(txn, raw)
@@ -190,7 +160,7 @@ class Dataset:
           facts: numbers and texts that are kept with it.
         """
         raw = _raw(key)
-        with _explained(self.path), self._env.begin(write=True) as txn:
+        with explained(self.path), self._env.begin(write=True) as txn:
             if txn.get(raw, db=self._records) is not None:
                 return True
             part = self._part(txn, raw)
@@ -206,7 +176,7 @@ class Dataset:
     def drop(self, key: str) -> None:
         """Delete what there is of a record that is not whole."""
         raw = _raw(key)
-        with _explained(self.path), self._env.begin(write=True) as txn:
+        with explained(self.path), self._env.begin(write=True) as txn:
             if txn.get(raw, db=self._records) is None:
                 cursor = txn.cursor(db=self._values)
                 while cursor.set_range(raw) and cursor.key().startswith(raw):
@@ -216,7 +186,7 @@ class Dataset:
 
     def sync(self) -> None:
         """Wait until all that was stored is on disk."""
-        with _explained(self.path):
+        with explained(self.path):
             disk.about_to("sync", self.path)
             self._env.sync(True)
 
@@ -301,19 +271,3 @@ def _raw(key: str) -> bytes:
 def _record(key: str, packed: bytes) -> Record:
     said = msgpack.unpackb(packed)
     return Record(key, dict(zip(said["names"], said["counts"], strict=True)), said["facts"], said["bytes"])
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (lmdb.Error, OSError) as error:
-        room = os.statvfs(path) if path.exists() else None
-        free = room.f_bavail * room.f_frsize if room is not None else 0
-        # A short write on a full disk comes as "Input/output error", so the free space has to tell.
-        if "No space left" in str(error) or ("Input/output" in str(error) and free < 1 << 20):
-            raise DiskFullError(
-                f"{path}: no space left on the file system, {free} bytes are free. What was committed is whole and is "
-                "not made again; free some space and start anew"
-            ) from error
-        raise StorageError(f"{path}: {error}") from error

@@ -1,18 +1,18 @@
-"""A stream of messages in a file, as they would travel: appended one after the other, read back the same bit for bit.
+"""A stream of messages on disk, as they would travel: appended one after the other, read back the same bit for bit.
 
-    magic │ block: name and fields of the messages │ block: a message │ block: a message │ …
-    a block is its length, its checksum, its bytes; those of a message are its frames (flow/wire.py), with their lengths
+    0       ──► checksum, description: name and fields of the messages, where they were recorded
+    number  ──► checksum, a message: its frames (flow/wire.py) with their lengths
 
-Each message has the sequence number that it had among all that there were: where some were missed, numbers are, so
-that a recording with gaps says so.
-A message is on disk whole or not at all: what a killed writer left half written is cut off when the file is opened to
-be written again, and is not seen by a reader. A power cut may cost what was written since the last sync.
+A recording is a directory that holds one LMDB environment. Each message is a transaction: it is there whole or not at
+all, and a writer that is killed, or whose disk is full, costs the one under way. A power cut may cost what was written
+since the last sync. Each message has the sequence number that it had among all that there were: where some were
+missed, numbers are, so that a recording with gaps says so.
+
+One process writes a recording, any number read it meanwhile.
 """
 
 from __future__ import annotations
 
-import errno
-import itertools
 import os
 import struct
 import zlib
@@ -24,19 +24,26 @@ from typing import Any, Generic, TypeVar
 import msgpack
 
 from flow import disk
-from flow.errors import DiskFullError, MissingError, StorageError, WireError
+from flow.errors import MissingError, StorageError, WireError
 from flow.message import SCALARS, Dim, Field, Message
 from flow.wire import decode, encode
 from flow.wire_layout import FORMAT, Kind, Schema
+from storage.environment import DATA, LOCK, Environment, acquire, explained
 
 M = TypeVar("M", bound=Message)
 
-MAGIC = b"flowrec\x01"
 SUFFIX = ".flow"
-_BLOCK = struct.Struct("<QI")
+HEAD = b"\0"
+"""Key of the description; it sorts before all numbers, which have eight bytes."""
+PIECE_MESSAGES, PIECE_BYTES = 64, 4 << 20
+"""What is read in one transaction: a longer one would keep the writer from using its pages again."""
+_KEY = struct.Struct(">Q")
+_SUM = struct.Struct("<I")
 _COUNT = struct.Struct("<I")
 _LENGTH = struct.Struct("<Q")
 _SCALARS = {name: kind for kind, name in SCALARS.items()}
+_BEFORE = b"flowrec"
+"""How files began that an earlier version wrote."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +55,18 @@ class Recorded(Generic[M]):
 
 
 class RecordingWriter:
-    """Appends messages of one type to a file, which is made when missing.
+    """Appends messages of one type to a recording, which is made when missing.
 
     count: how many it holds. missed: how many between them it does not.
 
     Args:
+      path: its directory.
       origin: what else it says of itself; where they were recorded, for instance.
       keep: how many of the messages that are there to keep, if not all.
 
     Raises:
-      StorageError: the file is none of this kind, holds messages of another type, or cannot be written.
+      DiskFullError: no space is left for it.
+      StorageError: what is there is none, holds messages of another type, or cannot be written.
     """
 
     def __init__(
@@ -69,76 +78,74 @@ class RecordingWriter:
     ) -> None:
         self.path = path
         self.count = self.missed = 0
-        head = _described(message_type, origin or {})
+        _refuse_others(path)
+        self._environment = acquire(path)
+        self._env = self._environment.env
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
-        try:
-            self._end = self._begin(message_type, head, keep)
+            self._begin(message_type, _described(message_type, origin or {}), keep)
         except BaseException:
-            os.close(self._file)
+            self._environment.release()
             raise
 
-    def _begin(self, message_type: type[Message], head: bytes, keep: int | None) -> int:
-        size = os.fstat(self._file).st_size
-        if size < len(MAGIC):  # fresh, or its writer was killed at once
-            os.ftruncate(self._file, 0)
-            return self._append(0, [MAGIC, *_block(head)])
+    def _begin(self, message_type: type[Message], head: bytes, keep: int | None) -> None:
         with RecordingReader(self.path) as reader:
             if reader.head and reader.head != head:
                 raise StorageError(
                     f"{self.path} holds messages {reader.name} of other fields than {message_type.__name__} has; "
-                    "record to another file"
+                    "record to another place"
                 )
-            end = reader.end(keep)
-            os.ftruncate(self._file, end)
+            if not reader.head:
+                self._put(HEAD, [head])
+            elif keep is not None and keep < reader.count():
+                self._cut(keep)
             self.count, self.missed = reader.count(), reader.missed(message_type)
-        return end if reader.head else self._append(end, _block(head))
+
+    def _cut(self, keep: int) -> None:
+        with explained(self.path), self._env.begin(write=True) as txn:
+            cursor = txn.cursor()
+            more = cursor.set_range(_KEY.pack(keep))
+            while more:
+                more = cursor.delete()
+        # LMDB does not write what it took at the end and let go at once; a reader asks for a file of full length.
+        with explained(self.path), (self.path / DATA).open("r+b") as file:
+            if os.fstat(file.fileno()).st_size < (needed := _needed_bytes(self._environment)):
+                os.ftruncate(file.fileno(), needed)
 
     def write(self, message: Message) -> None:
         """Append a message.
 
         Raises:
           DiskFullError: no space is left; what was written before is whole.
-          StorageError: the disk fails otherwise.
+          StorageError: the disk fails otherwise, or another process writes here too.
           MessageError: the message does not fit the format.
         """
         frames, _ = encode(Kind.DATA, 0, self.count + self.missed, 0, 0, message)
-        self._end = self._append(self._end, _block(*_framed(frames)))
+        self._put(_KEY.pack(self.count), _framed(frames))
         self.count += 1
 
     def miss(self, messages: int) -> None:
         """So many came before the next one, and are not recorded."""
         self.missed += messages
 
-    def _append(self, at: int, parts: Sequence[Any]) -> int:
-        """Write behind `at`; returns where that ends."""
-        left = [memoryview(part).cast("B") for part in parts]
-        end = at
-        try:
+    def _put(self, key: bytes, parts: Sequence[Any]) -> None:
+        checksum = 0
+        for part in parts:
+            checksum = zlib.crc32(part, checksum)
+        value = b"".join([_SUM.pack(checksum), *parts])
+        with explained(self.path), self._env.begin(write=True) as txn:
             disk.about_to("record", self.path)
-            while left:
-                written = os.pwritev(self._file, left[: os.sysconf("SC_IOV_MAX")], end)
-                end += written
-                while left and written >= len(left[0]):
-                    written -= len(left.pop(0))
-                if left:
-                    left[0] = left[0][written:]
-        except OSError as error:
-            os.ftruncate(self._file, at)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFullError(f"{self.path}: no space is left for a message; free some") from error
-            raise StorageError(f"{self.path} cannot be written: {error.strerror}") from error
-        return end
+            # Told that keys only rise, LMDB fills its pages to the end instead of splitting them in half.
+            put = txn.put(key, value, append=True)
+        if not put:
+            raise StorageError(f"{self.path} is written by another process too; one at a time writes a recording")
 
     def close(self) -> None:
-        """Sync, and let go of the file."""
+        """Sync, and let go of it."""
         try:
-            os.fsync(self._file)
+            with explained(self.path):
+                self._env.sync(True)
         finally:
-            os.close(self._file)
+            self._environment.release()
 
     def __enter__(self) -> RecordingWriter:
         return self
@@ -150,30 +157,51 @@ class RecordingWriter:
 class RecordingReader:
     """Reads what a writer wrote, also while it goes on writing.
 
-    name, fields: of the messages' type. origin: what its writer said of it.
+    head: the description as it is stored, empty if there is none yet. name, fields: of the messages' type. origin:
+    what its writer said of it.
 
     Raises:
-      MissingError: there is no such file.
+      MissingError: there is none.
       StorageError: it is no recording, or damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        _refuse_others(path)
+        if not path.exists():
+            raise MissingError(f"there is no recording at {path}; record one with nodes.sink.recording or flow record")
+        self.head, self.name = b"", ""
+        self.fields: tuple[Field, ...] = ()
+        self.origin: dict[str, Any] = {}
+        self._environment: Environment | None = None
+        data = path / DATA
+        if not data.exists() or not data.stat().st_size:
+            return  # its writer has only begun
+        self._environment = acquire(path)
         try:
-            self._file = path.open("rb")
-        except FileNotFoundError as error:
-            raise MissingError(f"there is no recording at {path}; record one with nodes.sink.recording") from error
-        except OSError as error:
-            raise StorageError(f"{path} cannot be read: {error.strerror}") from error
-        try:
-            if self._file.read(len(MAGIC)) != MAGIC:
-                raise StorageError(f"{path} is no recording of flow: it does not begin as one")
-            first = next(self._blocks(), None)
-            self.head = b"" if first is None else self._read(*first)
-            self.name, self.fields, self.origin = _read_head(path, self.head) if self.head else ("", (), {})
+            needed, there = _needed_bytes(self._environment), data.stat().st_size
+            if there < needed:  # what is not there cannot be read, only crashed at
+                raise StorageError(
+                    f"{data} is cut off: it has {there} bytes of {needed}; copy it again from where it came, whole"
+                )
+            self._describe()
         except BaseException:
-            self._file.close()
+            self._environment.release()
             raise
+
+    def _describe(self) -> None:
+        with self._reading() as txn:
+            value = txn.get(HEAD)
+            if value is None:
+                if txn.stat()["entries"]:
+                    raise StorageError(f"{self.path} is an LMDB environment of another kind, no recording")
+                return
+            self.head = bytes(self._checked("its description", value))
+        self.name, self.fields, self.origin = _read_head(self.path, self.head)
+
+    def _reading(self) -> Any:
+        assert self._environment is not None
+        return self._environment.env.begin(buffers=True)
 
     def messages(self, message_type: type[M], start: int = 0) -> Iterator[M]:
         """The messages from number `start` on, as many as are whole now.
@@ -185,67 +213,76 @@ class RecordingReader:
 
     def recorded(self, message_type: type[M], start: int = 0) -> Iterator[Recorded[M]]:
         """The same, each with how many were missed right before it; before the first, how many in all before it."""
-        missed = 0
-        for number, block in enumerate(self._blocks(), -1):
-            if number >= start:
+        missed, number = 0, start
+        while piece := self._piece(number):
+            for block in piece:
                 message, sequence = self._message(message_type, number, block)
                 yield Recorded(message, sequence - number - missed)
                 missed = sequence - number
+                number += 1
 
     def missed(self, message_type: type[Message]) -> int:
         """How many messages are missing between those that are here."""
-        count, last = 0, None
-        for block in self._blocks():
-            count, last = count + 1, block
-        # The first block is the head.
-        return self._message(message_type, count - 2, last)[1] - (count - 2) if last is not None and count > 1 else 0
+        last = self.count() - 1
+        return 0 if last < 0 else self._message(message_type, last, self._piece(last)[0])[1] - last
 
-    def _message(self, message_type: type[M], number: int, block: tuple[int, int, int]) -> tuple[M, int]:
+    def count(self) -> int:
+        """How many messages are whole now."""
+        if self._environment is None:
+            return 0
+        with self._reading() as txn:
+            return max(0, int(txn.stat()["entries"]) - 1)
+
+    def stored_bytes(self) -> int:
+        """What it takes on disk."""
+        data = self.path / DATA
+        return data.stat().st_size if data.exists() else 0
+
+    def problems(self, message_type: type[Message]) -> Iterator[str]:
+        """What is wrong with it: messages that are damaged."""
+        for number in range(self.count()):
+            try:
+                for block in self._piece(number, 1):
+                    self._message(message_type, number, block)
+            except StorageError as error:
+                yield str(error)
+
+    def _piece(self, start: int, most: int = PIECE_MESSAGES) -> list[bytes]:
+        """The next messages from a number on, a few, or none."""
+        piece: list[bytes] = []
+        if self._environment is None:
+            return piece
+        with explained(self.path), self._reading() as txn:
+            cursor = txn.cursor()
+            size, more = 0, cursor.set_range(_KEY.pack(start))
+            while more and len(piece) < most and size < PIECE_BYTES:
+                number = start + len(piece)
+                if bytes(cursor.key()) != _KEY.pack(number):
+                    raise StorageError(f"{self.path}, message {number} is not there, and later ones are: it is damaged")
+                piece.append(bytes(self._checked(f"message {number}", cursor.value())))
+                size += len(piece[-1])
+                more = cursor.next()
+        return piece
+
+    def _checked(self, what: str, value: memoryview) -> memoryview:
+        content = memoryview(value)[_SUM.size :]
+        if len(value) < _SUM.size or zlib.crc32(content) != _SUM.unpack_from(value)[0]:
+            raise StorageError(f"{self.path}, {what} is damaged: what is there is not what was written")
+        return content
+
+    def _message(self, message_type: type[M], number: int, block: bytes) -> tuple[M, int]:
         """A message and its sequence number."""
         schema = Schema(message_type, {})
         try:
-            envelope = decode(_frames(self._read(*block)), lambda kind, link: schema)
+            envelope = decode(_frames(block), lambda kind, link: schema)
         except (WireError, struct.error) as error:
             raise StorageError(f"{self.path}, message {number}: {error}") from error
         assert isinstance(envelope.message, message_type)
         return envelope.message, envelope.sequence
 
-    def count(self) -> int:
-        """How many messages are whole now."""
-        return max(0, sum(1 for _ in self._blocks()) - 1)
-
-    def end(self, keep: int | None = None) -> int:
-        """Where the last whole block ends, or message `keep`; what lies behind it was not written to its end."""
-        end, last = len(MAGIC), None
-        for at, length, checksum in itertools.islice(self._blocks(), None if keep is None else keep + 1):
-            end, last = at + length, (at, length, checksum)
-        if last is not None and zlib.crc32(self._at(*last[:2])) != last[2]:
-            return last[0] - _BLOCK.size  # of full length, and not all of it written
-        return end
-
-    def _blocks(self) -> Iterator[tuple[int, int, int]]:
-        """Where each block that the file has room for begins, its length and checksum; the head's first."""
-        size = os.fstat(self._file.fileno()).st_size
-        at = len(MAGIC) + _BLOCK.size
-        while at <= size:
-            length, checksum = _BLOCK.unpack(self._at(at - _BLOCK.size, _BLOCK.size))
-            if at + length > size:
-                return
-            yield at, length, checksum
-            at += length + _BLOCK.size
-
-    def _at(self, begin: int, length: int) -> bytes:
-        self._file.seek(begin)
-        return self._file.read(length)
-
-    def _read(self, at: int, length: int, checksum: int) -> bytes:
-        block = self._at(at, length)
-        if zlib.crc32(block) != checksum:
-            raise StorageError(f"{self.path} is damaged at byte {at}: what is there is not what was written")
-        return block
-
     def close(self) -> None:
-        self._file.close()
+        if self._environment is not None:
+            self._environment.release()
 
     def __enter__(self) -> RecordingReader:
         return self
@@ -254,12 +291,42 @@ class RecordingReader:
         self.close()
 
 
-def _block(*parts: Any) -> list[Any]:
-    checksum = length = 0
-    for part in parts:
-        checksum = zlib.crc32(part, checksum)
-        length += memoryview(part).nbytes
-    return [_BLOCK.pack(length, checksum), *parts]
+def is_recording(path: Path) -> bool:
+    """Whether there is a recording, or one of an earlier version, and not some other thing."""
+    if path.is_file():
+        return True
+    if not (path / DATA).exists():
+        return False
+    environment = acquire(path)
+    try:
+        with environment.env.begin() as txn:
+            return txn.get(HEAD) is not None
+    finally:
+        environment.release()
+
+
+def _refuse_others(path: Path) -> None:
+    """Raise what tells of anything at a path that can be no recording."""
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                begins = file.read(len(_BEFORE))
+            if begins == _BEFORE:
+                raise StorageError(
+                    f"{path} was recorded by an earlier version of flow, whose files this one does not read; record it "
+                    "again with nodes.sink.recording or flow record"
+                )
+            raise StorageError(f"{path} is no recording of flow: it is a file, and a recording is a directory")
+        others = sorted(each.name for each in path.iterdir() if each.name not in (DATA, LOCK)) if path.exists() else []
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+    if others and not (path / DATA).exists():
+        raise StorageError(f"{path} is no recording of flow: it is a directory that holds {others[0]}")
+
+
+def _needed_bytes(environment: Environment) -> int:
+    """How long an environment's file has to be."""
+    return int((environment.env.info()["last_pgno"] + 1) * environment.env.stat()["psize"])
 
 
 def _framed(frames: Sequence[Any]) -> list[Any]:

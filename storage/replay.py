@@ -52,7 +52,7 @@ class Replay:
       capacity_steps, capacity_bytes: the oldest chunks go when either would be passed.
       first_column: bool column, true at the first step of an episode; None: there are no episodes.
       context_column: the column that windows read with context, or None.
-      cache_bytes: decoded chunks that are kept in memory, those used last.
+      cache_bytes: decoded chunks that are kept in memory, those decoded last.
       map_bytes, map_bytes_max: size of LMDB's sparse map, and where it stops growing; None: by capacity.
 
     Raises:
@@ -97,7 +97,7 @@ class Replay:
         self._log = ChunkLog(self.path, format_, room, 4 * room if map_bytes_max is None else map_bytes_max)
         self._index = rebuilt_index(self._log)
         self._tables: list[Table] = []
-        self._reader = ChunkReader(self.path, self._log, tuple(self.columns.values()), cache_bytes)
+        self._reader = ChunkReader(self.path, self._log, tuple(self.columns.values()), cache_bytes, capacity_steps)
         _keep_freed_memory()
 
     def __enter__(self) -> Replay:
@@ -157,16 +157,7 @@ class Replay:
         out = {c.name: np.empty((stop - start, *c.shape), c.dtype) for c in chosen}
         with self._indexing:
             places = self._index.places(stream, start, stop) if start < stop else None
-        chunks = self._reader.chunks({key: (stream, start, stop) for key, start, stop in places or ()})
-        for place in places or ():
-            if place.key not in chunks:
-                places = None
-                break
-            lo, hi = max(start, place.start), min(stop, place.stop)
-            for name, array in out.items():
-                column = chunks[place.key].column(self.columns[name])
-                array[lo - start : hi - start] = column[lo - place.start : hi - place.start]
-        if places is None:
+        if places is None or not self._reader.read(stream, start, places, out):
             raise NotStoredError(
                 f"{self.path}: stream {stream} does not hold all of steps {start} to {stop - 1}; "
                 f"stored of it: {self._held(stream)}"
@@ -348,7 +339,6 @@ class Replay:
                     table.on_append(entry.stream, entry.start, entry.steps)
 
     def _evict(self, count: int) -> None:
-        self._reader.drop(self._index.keys[:count])
         for _ in range(count):
             gone = self._index.oldest_chunk()
             self._index.evict()

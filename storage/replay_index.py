@@ -16,12 +16,16 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flow.errors import StorageError
+from storage.fifo import Fifo
+
+# Instead of the number of the chunk before: there is a gap, or nothing was ever recorded before.
+_GAP, _BIRTH = -1, -2
 
 
 class Entry(NamedTuple):
@@ -45,7 +49,7 @@ class Place(NamedTuple):
 
 
 class Whereabouts(NamedTuple):
-    """The chunks that windows lie in, a window in one or more of them in a row; (P,) each but `missing`.
+    """The chunks that windows lie in, each window in one or several; (P,) each but `missing`.
 
     windows: which of the windows. keys: of the chunks. starts, stops: the steps that each holds. missing: windows of
     which not all is stored.
@@ -57,37 +61,10 @@ class Whereabouts(NamedTuple):
     stops: NDArray[np.int64]
     missing: NDArray[np.int64]
 
-
-class Fifo:
-    """Rows of int64 columns, numbered from `head` on; new ones join at `tail`, old ones leave from the front."""
-
-    def __init__(self, columns: Sequence[str], head: int = 0) -> None:
-        self.head = self.tail = head
-        self._columns: dict[str, NDArray[np.int64]] = {name: np.zeros(1024, np.int64) for name in columns}
-        self._at, self._room = 0, 1024
-
-    def append(self, *row: int) -> int:
-        """Add a row, a value a column, and return its number."""
-        live = self.tail - self.head
-        used = self._at + live
-        if used == self._room:
-            # Room for as many again: each row is moved O(1) times on average.
-            more = np.zeros(max(1024, live), np.int64)
-            self._columns = {name: np.concatenate([self.column(name), more]) for name in self._columns}
-            self._at, used, self._room = 0, live, live + len(more)
-        for column, value in zip(self._columns.values(), row, strict=True):
-            column[used] = value
-        self.tail += 1
-        return self.tail - 1
-
-    def drop(self) -> None:
-        """Forget the oldest row."""
-        self._at += 1
-        self.head += 1
-
-    def column(self, name: str) -> NDArray[np.int64]:
-        """A column of all rows, oldest first: a view."""
-        return self._columns[name][self._at : self._at + self.tail - self.head]
+    def only(self, pieces: NDArray[Any]) -> Whereabouts:
+        """Some of the pieces, by a mask or an index."""
+        windows, keys, starts, stops = (part[pieces] for part in self[:4])
+        return Whereabouts(windows, keys, starts, stops, self.missing)
 
 
 @dataclass(slots=True)
@@ -118,7 +95,8 @@ class ReplayIndex:
         self.steps = self.size = self.appended = 0
         self.streams: dict[int, _Stream] = {}
         # Steps are numbered as they come: `place` is that of a chunk's first, counted from when this index was made.
-        self._chunks = Fifo(("stream", "start", "steps", "size", "place"), next_key)
+        # `before` and `after` are the numbers of a chunk's neighbours in its stream.
+        self._chunks = Fifo(("stream", "start", "steps", "size", "place", "before", "after"), next_key)
         self._linked = 0
         self._episodes = Fifo(("stream", "start", "stop"))
         self._short: set[int] = set()
@@ -162,9 +140,13 @@ class ReplayIndex:
         """Make a chunk findable. Called alone when a store is opened again: its steps were counted before."""
         stream = self.streams[entry.stream]
         stop = entry.start + entry.steps
-        key = self._chunks.append(*entry[:4], self._linked)
+        goes_on = bool(stream.segments) and self._segments[1, stream.segments[-1]] == entry.start
+        before = stream.keys[-1] if goes_on else _BIRTH if entry.start == stream.birth else _GAP
+        key = self._chunks.append(*entry[:4], self._linked, before, _GAP)
         self._linked += entry.steps
-        if not stream.segments or self._segments[1, stream.segments[-1]] != entry.start:
+        if goes_on:
+            self._chunks.column("after")[before - self._chunks.head] = key
+        else:
             self._begin_segment(entry.stream, stream, entry.start)
         self._segments[1, stream.segments[-1]] = stop
         stream.starts.append(entry.start)
@@ -230,13 +212,6 @@ class ReplayIndex:
             at += 1
         return found
 
-    def window(self, stream: int, t: int, length: int, context: int) -> list[Place] | None:
-        """Find the chunks of the window around step t; None where (stream, t) is not a legal anchor."""
-        known = self.streams.get(stream)
-        if known is None or t < known.birth:
-            return None
-        return self.places(stream, max(t - context, known.birth), t + length + 1)
-
     @property
     def next_place(self) -> int:
         """The number of the next step that comes, over all streams; it counts on when a store is opened again."""
@@ -277,28 +252,30 @@ class ReplayIndex:
         """Find the chunks of the windows at `anchors` (B, 2).
 
         Args:
-          numbers: (B,) those of the anchors' steps, where they are known: what lies within one chunk is found at once.
+          numbers: (B,) those of the anchors' steps, where they are known: their chunks are found without a search each.
         """
-        within: list[NDArray[np.int64]] = [np.zeros(0, np.int64)] * 4
-        rest = np.arange(len(anchors))
-        if numbers is not None and len(self.keys):
-            chunks = self._chunks_at(numbers)
-            starts = self._chunks.column("start")[chunks]
-            stops = starts + self._chunks.column("steps")[chunks]
-            steps = anchors[:, 1]
-            one = (chunks >= 0) & (steps - context >= starts) & (steps + length < stops)
-            rest = np.flatnonzero(~one)
-            within = [np.flatnonzero(one), self._chunks.head + chunks[one], starts[one], stops[one]]
-        missing, found = [], []
-        for window, (stream, t) in zip(rest.tolist(), anchors[rest].tolist(), strict=True):
-            places = self.window(stream, t, length, context)
-            if places is None:
-                missing.append(window)
-            else:
-                found += [(window, *place) for place in places]
-        across = np.array(found, np.int64).reshape(-1, 4).T
-        windows, keys, starts, stops = (np.concatenate(parts) for parts in zip(within, across, strict=True))
-        return Whereabouts(windows, keys, starts, stops, np.array(missing, np.int64))
+        chunks = self._chunks
+        steps, gone = anchors[:, 1], np.zeros(len(anchors), np.bool_)
+        at = self._chunks_of(anchors) if numbers is None else self._chunks_at(numbers)
+        gone[at < 0] = True
+        windows = np.flatnonzero(at >= 0)
+        starts, stops = chunks.column("start"), chunks.column("start") + chunks.column("steps")
+        found = [(windows, at[windows])]
+        for link in ("before", "after"):
+            window, chunk = found[0]
+            while window.size:
+                first = link == "before"
+                beyond = starts[chunk] > steps[window] - context if first else stops[chunk] <= steps[window] + length
+                window, key = window[beyond], chunks.column(link)[chunk[beyond]]
+                # What is before a stream's birth may be missing. Numbers below the head are those of evicted chunks.
+                gone[window[(key < chunks.head) & (key != _BIRTH)]] = True
+                stored = key >= chunks.head
+                window, chunk = window[stored], key[stored] - chunks.head
+                found.append((window, chunk))
+        windows, at = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        kept = ~gone[windows]
+        windows, at = windows[kept], at[kept]
+        return Whereabouts(windows, chunks.head + at, starts[at], stops[at], np.flatnonzero(gone))
 
     def draw_anchors(self, rng: np.random.Generator, count: int, length: int, context: int) -> NDArray[np.int64]:
         """Draw legal anchors uniformly, with replacement: (count, 2) of stream and step.
@@ -342,6 +319,11 @@ class ReplayIndex:
         """Which of the stored chunks each step is in, by its number; -1 for one that has gone."""
         places = numbers - (self.next_place - self._linked)
         return np.searchsorted(self._chunks.column("place"), places, side="right") - 1
+
+    def _chunks_of(self, anchors: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which of the stored chunks each step of a stream is in; -1 for one that is not stored."""
+        found = [self.places(stream, step, step + 1) for stream, step in anchors.tolist()]
+        return np.array([place[0].key - self._chunks.head if place else -1 for place in found], np.int64)
 
     def _segment(self, stream: int, which: int) -> tuple[int, int]:
         slots = self.streams[stream].segments

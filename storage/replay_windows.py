@@ -45,6 +45,8 @@ class WindowShape:
         expected = {c.name: (c.dtype, (count, self.span(c.name)[1], *c.shape)) for c in self.columns}
         if found != expected:
             raise StorageError(f"windows: out is {found}, needed is {expected}; window_buffers makes it")
+        if scattered := [name for name, array in out.items() if not array.flags.c_contiguous]:
+            raise StorageError(f"windows: out has {scattered} with gaps in memory; window_buffers makes it without")
         return out
 
     def span(self, name: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -33,3 +34,9 @@ def other_ucf101(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.small_ucf101 import make
 
     return make(tmp_path_factory.mktemp("other_ucf101"), seed=1)
+
+
+def pytest_collection_finish() -> None:
+    """What the imports made stays until the end: no collection needs to look at it again."""
+    gc.collect()
+    gc.freeze()

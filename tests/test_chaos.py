@@ -30,7 +30,7 @@ def _may_unshare() -> bool:
 def test_a_run_that_is_tormented_loses_doubles_and_leaves_nothing():
     if not _may_unshare():
         pytest.skip("needs a mount namespace: unshare --mount")
-    command = [sys.executable, "-m", "tools.chaos", "--minutes", "0.4", "--seed", "7", "--every", "0.1", "0.4"]
+    command = [sys.executable, "-m", "tools.chaos", "--minutes", "0.2", "--seed", "7", "--every", "0.05", "0.3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert "0 violations; seed 7" in done.stdout

@@ -1,4 +1,4 @@
-"""`flow data`: put a data set into a dataset, say what one holds, and whether all of it is what was written."""
+"""`flow data`: put a data set into a dataset, say what one holds, or a recording, and verify it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ EXAMPLE = """examples:
   flow data import folders my_videos --into my_dataset --side 128 --flow none
   flow data info ucf101_dataset
   flow data verify ucf101_dataset
+  flow data info runs/…/recordings/actor.trajectories-….flow
 """
 LAYOUTS = ("ucf101", "hmdb51", "folders")
 METHODS = ("dis", "dis_fast", "tvl1", "tvl1_torch", "farneback", "none")
@@ -25,15 +26,15 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     """Register the command."""
     parser = subparsers.add_parser(
         "data",
-        help="import a data set, say what a dataset holds, verify it",
+        help="import a data set, say what a dataset or a recording holds, verify it",
         description="import LAYOUT FOLDER decodes the video files of a data set, computes their optical flow and "
-        "stores both; what is stored already is not made again. info DATASET says what a dataset holds, verify "
-        "DATASET reads all of it and compares it with what was written.",
+        "stores both; what is stored already is not made again. info says what a dataset or a recording holds, verify "
+        "reads all of it and compares it with what was written.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("way", choices=WAYS, metavar="import|info|verify", help="what to do")
-    parser.add_argument("words", nargs="+", metavar="WORD", help="LAYOUT FOLDER, or DATASET")
+    parser.add_argument("words", nargs="+", metavar="WORD", help="LAYOUT FOLDER, or a DATASET or RECORDING")
     parser.add_argument("--into", metavar="DATASET", help="import: the dataset's directory, made when it is missing")
     parser.add_argument(
         "--side", type=int, default=256, metavar="N", help="import: smallest side in pixels [%(default)d]"
@@ -52,7 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         if arguments.way == "import":
             return _import(arguments)
-        (path,) = _words(arguments, "DATASET")
+        (path,) = _words(arguments, "DATASET|RECORDING")
+        from storage.recording import is_recording
+
+        if is_recording(Path(path)):
+            return _recording(Path(path), arguments.way == "verify", arguments.json)
         return _verify(path, arguments.json) if arguments.way == "verify" else _info(path, arguments.json)
     except ModuleNotFoundError as error:
         raise MissingError(
@@ -142,4 +147,30 @@ def _verify(path: str, as_json: bool) -> int:
         print(json.dumps({"records": count, "problems": problems}, indent=1))
     else:
         print("\n".join([*problems, f"{path}: {count} records read, {len(problems)} values missing or damaged"]))
+    return 1 if problems else 0
+
+
+def _recording(path: Path, verify: bool, as_json: bool) -> int:
+    """What a recording holds; with verify, 1 if some of it is damaged."""
+    from flow.generic import derived
+    from storage.recording import RecordingReader
+
+    with RecordingReader(path) as reader:
+        if not reader.head:
+            raise MissingError(f"{path} holds nothing yet, not even the type of its messages")
+        kind = derived(reader.name, reader.fields)
+        count, size = reader.count(), reader.stored_bytes()
+        problems = list(reader.problems(kind)) if verify else []
+        missed = reader.missed(kind) if not problems else None
+        fields, origin = [f"{each.name}: {each}" for each in reader.fields], reader.origin
+    if as_json:
+        said = {"messages": count, "type": reader.name, "fields": fields, "missed": missed, "bytes": size}
+        print(json.dumps({**said, "origin": origin, **({"problems": problems} if verify else {})}, indent=1))
+        return 1 if problems else 0
+    gaps = "" if missed is None else f", {missed or 'none'} missing between them"
+    print(f"{path}: {count} messages {reader.name} ({', '.join(fields)}){gaps}; {readable(size)}")
+    if origin:
+        print(f"recorded at {origin['port']} of {origin['run']}, on the way to {', '.join(origin['into']) or 'nobody'}")
+    if verify:
+        print("\n".join([*problems, f"{count} messages read, {len(problems)} damaged"]))
     return 1 if problems else 0

@@ -42,19 +42,23 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("recording", type=Path, metavar="RECORDING", help="a file of flow record or a recording node")
+    parser.add_argument("recording", type=Path, metavar="RECORDING", help="made by flow record or a recording node")
     parser.add_argument("node", metavar="NODE", help="of the run: actor, or actor[1] for its second replica")
     parser.add_argument("--run", dest="of", metavar="RUN", help="whose node it is; else the run that was recorded")
     parser.add_argument("--port", help="where it is played into; else the port that was recorded")
     parser.add_argument(
-        "--feed", action="append", default=[], metavar="PORT=FILE", help="a recording for another port of it"
+        "--feed", action="append", default=[], metavar="PORT=RECORDING", help="a recording for another port of it"
     )
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="SETTING=VALUE", help="change one")
     parser.add_argument("--start", type=int, default=0, metavar="K", help="begin with message K [%(default)d]")
     parser.add_argument("-n", "--count", type=int, metavar="N", help="at most so many messages")
     parser.add_argument("--state", action="store_true", help="go on from its state in the newest checkpoint of the run")
     parser.add_argument(
-        "--record", action="append", default=[], metavar="PORT=FILE", help="record what it sends, instead of a print"
+        "--record",
+        action="append",
+        default=[],
+        metavar="PORT=RECORDING",
+        help="record what it sends, instead of a print",
     )
     parser.add_argument("--debug", action="store_true", help="open pdb at what it raises")
     parser.set_defaults(run=run, parser=parser)
@@ -110,7 +114,8 @@ def _play(arguments: argparse.Namespace, replay: Replay, feed: Feed, port: str) 
     empty = [name for name, each in replay.feeds.items() if name != port and not each.taken]
     if not feed.taken and empty:
         print(
-            f"nothing was given to {', '.join(empty)}; if it waits for that, give it: --feed PORT=FILE", file=sys.stderr
+            f"nothing was given to {', '.join(empty)}; if it waits for that, give it: --feed PORT=RECORDING",
+            file=sys.stderr,
         )
     return 0
 

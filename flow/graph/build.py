@@ -106,7 +106,7 @@ class Graph:
         self._top = {"title": title, "paper": paper}
         self._nodes: dict[str, Tables] = {}
         self._edges: dict[str, list[Tables]] = {}
-        self._tables: dict[str, Tables] = {"workers": {}, "hosts": {}, "until": {}, "report": {}}
+        self._tables: dict[str, Tables] = {"workers": {}, "hosts": {}, "memory": {}, "until": {}, "report": {}}
         self._members: dict[str, Node] = {}
 
     def add(self, name: str, type: str | NodeType[Any], *, replicas: int = 1, **settings: Any) -> Node:  # noqa: A002
@@ -193,6 +193,10 @@ class Graph:
             name: {"listen": said} if isinstance(said, str) else {"listen": said[0], "workers": list(said[1])}
             for name, said in listening.items()
         }
+
+    def memory(self, **limits: str) -> None:
+        """Say how much memory a worker may take before it is started again: `memory(play="2 GiB")`."""
+        self._tables["memory"] |= limits
 
     def until(self, **goals: float) -> None:
         """Say when a run is done: totals of counters, or `seconds`, `minutes`, `hours`."""

@@ -19,6 +19,7 @@ from flow.graph import check
 from flow.graph.compose import Level, Reading, read_level
 from flow.graph.hosts import check_hosts, read_hosts
 from flow.graph.members import Naming
+from flow.graph.memory import check_memory_limits, read_memory
 from flow.graph.model import End, Graph, Report
 from flow.graph.params import Params, Unfilled, override_by_sets
 from flow.graph.problems import Problems, described
@@ -72,6 +73,7 @@ def graph_of(
     graph = _bound(_graph(path, level, reading, problems), reading)
     check.check_graph(graph, reading, problems, packages=packages)
     check_hosts(graph, level.tables, reading, problems)
+    check_memory_limits(graph, level.tables, problems)
     problems.raise_if_any()
     return graph
 
@@ -109,6 +111,7 @@ def _graph(path: Path, level: Level, reading: Reading, problems: Problems) -> Gr
         edges=tuple(sorted((tie.edge for tie in reading.ties), key=lambda edge: place[edge.sender])),
         workers=level.workers,
         hosts=read_hosts(tables.get("hosts", {}), problems),
+        memory=read_memory(tables.get("memory", {}), problems),
         until=_until(tables.get("until", {}), problems),
         report=_report(tables.get("report", {}), problems),
         ports={name: tuple(end for _, _, end in joint.ends) for name, joint in level.ports.items()},

@@ -115,7 +115,8 @@ class Graph:
 
     path: the file it was read from; two graphs that differ only in it are equal. workers: the nodes that share a
     process, as the file names them: "actor", or "actor[1]" for one replica; the others are placed by `place`. hosts:
-    the machines that it runs on; none for the one that it is started on.
+    the machines that it runs on; none for the one that it is started on. memory: bytes that a worker may take, where
+    that is limited.
     ports: those that the file leaves open for graphs that include it; such a graph cannot run by itself.
     """
 
@@ -128,6 +129,7 @@ class Graph:
     edges: tuple[Edge, ...] = ()
     workers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     hosts: dict[str, GraphHost] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
     until: dict[str, float] = field(default_factory=dict)
     report: Report = field(default_factory=Report)
     ports: dict[str, tuple[End, ...]] = field(default_factory=dict)

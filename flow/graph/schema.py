@@ -50,6 +50,7 @@ def graph_schema(types: Mapping[str, NodeType[Any]]) -> Schema:
         "sweep": _table(_sweep(), "Copies of nodes, each with its own values of params, beside shared nodes."),
         "workers": _workers(),
         "hosts": _hosts(),
+        "memory": _memory(),
         "until": _until(),
         "report": _report(),
         "profiles": _table(_profile(), "Changes under a name, for --profile."),
@@ -243,6 +244,11 @@ def _hosts() -> Schema:
     return {**_table(host, text), "propertyNames": {"pattern": _NAME}}
 
 
+def _memory() -> Schema:
+    size = {"type": "string", "pattern": r"^(\d+(\.\d+)? ?[MG]iB|.*\{\w+\}.*)$"}
+    return _table(size, 'How much memory a worker may take before it is started again: play = "2 GiB".')
+
+
 def _until() -> Schema:
     number = _or_param({"type": "number", "exclusiveMinimum": 0})
     times = {name: {**number, "description": f"Time in {name}."} for name in ("seconds", "minutes", "hours")}
@@ -267,6 +273,7 @@ def _profile() -> Schema:
         "sweep": _table(_sweep(), "Changes of sweeps, key by key."),
         "workers": _workers(),
         "hosts": _hosts(),
+        "memory": _memory(),
         "until": _until(),
     }
     return _closed(changes, "A variant of the graph.")

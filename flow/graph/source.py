@@ -30,6 +30,7 @@ TABLES: dict[str, type] = {
     "sweep": dict,
     "workers": dict,
     "hosts": dict,
+    "memory": dict,
     "until": dict,
     "report": dict,
     "profiles": dict,

@@ -10,9 +10,9 @@ from flow.graph.params import NAME, Filler, Params, names_in, override, read_par
 from flow.graph.problems import Problems, described
 from flow.graph.source import Source, Tables
 
-PROFILE_TABLES = ("params", "nodes", "sweep", "workers", "hosts", "until")
+PROFILE_TABLES = ("params", "nodes", "sweep", "workers", "hosts", "memory", "until")
 MERGED = {"nodes": "node", "sweep": "sweep"}
-FILLED = ("title", "paper", "edges", "ports", "workers", "hosts", "until", "report")
+FILLED = ("title", "paper", "edges", "ports", "workers", "hosts", "memory", "until", "report")
 """What params are filled into, beside nodes: those may be copies of a sweep, each with its own."""
 
 
@@ -69,13 +69,13 @@ def check_use(source: Source, params: Params, problems: Problems) -> None:
 
 
 def with_profile(source: Source, profile: str | None) -> Tables:
-    """The tables with the profile's: `until`, each node and each sweep merged by key, `workers`, `hosts` replaced."""
+    """The tables with the profile's: `until`, nodes and sweeps merged by key, `workers`, `hosts`, `memory` replaced."""
     raw = source.tables
     changes = raw.get("profiles", {}).get(profile, {})
     merged = dict(raw)
     if "until" in changes:
         merged["until"] = {**raw.get("until", {}), **changes["until"]}
-    merged |= {table: changes[table] for table in ("workers", "hosts") if table in changes}
+    merged |= {table: changes[table] for table in ("workers", "hosts", "memory") if table in changes}
     for table in MERGED:
         if table not in changes or table not in raw:
             continue

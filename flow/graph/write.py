@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from flow.graph.memory import written
 from flow.graph.model import DEFAULT_CREDIT, DEFAULT_CREDIT_BYTES, Edge, End, Graph, GraphHost, GraphNode
 from flow.graph.params import escaped
 
@@ -25,6 +26,7 @@ def write_graph(graph: Graph) -> str:
         **({"ports": ports} if ports else {}),
         "workers": {name: list(entries) for name, entries in graph.workers.items()},
         "hosts": {name: _host(host) for name, host in graph.hosts.items()},
+        "memory": {worker: written(size) for worker, size in graph.memory.items()},
         "until": graph.until,
         "report": report,
     }

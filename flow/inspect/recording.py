@@ -1,20 +1,21 @@
-"""Records what passes a port of a live run to a file, to be played into a node later: `flow record`, `flow replay`.
+"""Records what passes a port of a live run to disk, to be played into a node later: `flow record`, `flow replay`.
 
     node ── port ── tap ──► here ──► RecordingWriter
 
 The tap drops what this end is too slow for, as any tap does; how many is written into the recording, where they are
-missing.
+missing. A recording ends before the disk is full: by default it lies where the run writes, which needs room more.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flow.errors import ControlError
+from flow.errors import ControlError, DiskFullError
 from flow.graph.model import End
 from flow.inspect.protocol import split_port
 from flow.inspect.resolved import receivers_of, resolved_graph
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 BYTES_MAX = 64 << 20
 """Of a message's arrays; a larger one cannot be recorded."""
+LEAST_SHARE, LEAST_BYTES = 0.01, 256 << 20
+"""Of a disk this much is left: the smaller of the two."""
 WHAT = {"In": "message", "Out": "message", "Call": "question", "Serve": "batch", "Publish": "value"}
 
 
@@ -95,13 +98,25 @@ def record(session: Session, source: Source, writer: RecordingWriter, *, wait_s:
 
     Raises:
       ControlError: a message is too large.
+      DiskFullError: little room is left on the disk; what came before is recorded.
     """
     replicas = session.replicas(source.address)
     wanted = {"most_bytes": BYTES_MAX, "only": source.what}
     for _, sample in session.tap(replicas, source.port, seconds=wait_s, until=until, **wanted):
+        _assert_room(writer.path)
         writer.miss(sample.dropped)
         writer.write(_whole(sample, source.message_type))
         yield writer.count
+
+
+def _assert_room(path: Path) -> None:
+    room = os.statvfs(path)
+    free, size = room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize
+    if free < min(LEAST_SHARE * size, LEAST_BYTES):
+        raise DiskFullError(
+            f"{path}: {free / 2**20:.1f} MiB of {size / 2**20:.0f} MiB are free on its disk, and left to others; the "
+            "recording ends here, whole. Free some space, or record to another disk with -o"
+        )
 
 
 def _whole(sample: Sample, message_type: type[Message]) -> Message:

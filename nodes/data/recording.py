@@ -1,6 +1,6 @@
 """Play back what nodes.sink.recording wrote, as if its sender sent it again.
 
-file ──► read ──► messages, in their order
+recording ──► read ──► messages, in their order
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _type(reader: RecordingReader) -> type[Message]:
 
 @dataclass
 class Progress:
-    """How many messages were sent, of all passes over the file."""
+    """How many messages were sent, of all passes over the recording."""
 
     sent: int = 0
 
@@ -53,8 +53,8 @@ async def read(
     """Send each message of a recording, in its order; counts them as `read`. A run that is resumed goes on behind them.
 
     Args:
-      path: of the file, relative to the graph.
-      passes: how often the file is gone through; for ever if nothing is given.
+      path: of the recording, a directory, relative to the graph.
+      passes: how often it is gone through; for ever if nothing is given.
     """
     progress = saved.keep("progress", Progress())
     reader = await compute(RecordingReader, Path(path))

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nodes.nets.rows_that_fit import RowsThatFit
 from nodes.nets.weights import tensor_of
 
 SLOTS = 2
@@ -75,6 +76,9 @@ class InFlight:
 
     Args:
       bf16: multiply in bfloat16 (autocast); what is returned is float32 again.
+
+    Attributes:
+      fits: how many rows are computed at once.
     """
 
     def __init__(self, module: Module, device: torch.device, *, bf16: bool = False) -> None:
@@ -82,6 +86,7 @@ class InFlight:
         self.cuda = device.type == "cuda"
         self.slots = [Slot(self.cuda) for _ in range(SLOTS)]
         self._graphs: dict[Key, _Graph | None] = {}
+        self.fits = RowsThatFit(self._graphs.clear)
         self._copies: Any = _cuda.Stream(device) if self.cuda else None
         self.stream: Any = _cuda.Stream(device) if self.cuda else None
 
@@ -109,7 +114,7 @@ class InFlight:
             inputs = slot.buffers("inputs", given)
             for buffer, tensor in zip(inputs, given, strict=True):
                 buffer.copy_(tensor)
-            ticket = self._on_cuda(slot, inputs) if self.cuda else self._on_cpu(slot, inputs)
+            ticket = self._in_parts(slot, inputs)
         except BaseException:
             slot.busy = False
             raise
@@ -129,6 +134,24 @@ class InFlight:
         lower = torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False) if self.bf16 else nullcontext()
         with torch.inference_mode(), lower:
             return self.module(*inputs)
+
+    def _in_parts(self, slot: Slot, inputs: list[Tensor]) -> Ticket:
+        rows = len(inputs[0])
+
+        def part(low: int, high: int) -> Ticket:
+            given = [tensor[low:high] for tensor in inputs]
+            ticket = self._on_cuda(slot, given) if self.cuda else self._on_cpu(slot, given)
+            if high - low == rows:
+                return ticket
+            # The next part's answers go to the same buffers.
+            if ticket.done is not None:
+                ticket.done.synchronize()
+            return replace(ticket, outputs=[tensor.clone() for tensor in ticket.outputs], done=None)
+
+        parts = self.fits.run(rows, part)
+        if len(parts) == 1:
+            return parts[0]
+        return replace(parts[0], outputs=[torch.cat(each) for each in zip(*(p.outputs for p in parts), strict=True)])
 
     def _on_cpu(self, slot: Slot, inputs: list[Tensor]) -> Ticket:
         returned = self.run(*inputs)

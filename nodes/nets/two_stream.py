@@ -4,11 +4,16 @@ x (B, channels, size, size) ─► trunk ─► features (B, F) ─► head of e
 
 "cnn_m" is CNN-M-2048 (Chatfield et al., arXiv:1405.3531) as the two-stream paper draws it (arXiv:1406.2199, figure 1);
 "small" is for pictures of some 50 pixels, and minutes on a CPU.
+
+The paper does not say how its weights begin. Here what a layer says begins as large as what it sees (He et al.,
+arXiv:1502.01852, eq. 10); by PyTorch's own default each layer of ReLUs makes it 0.4 times as large, until the answer
+hardly depends on the input. Heads begin small (Krizhevsky et al., 2012, section 5): all classes are as likely.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import safetensors
@@ -50,11 +55,21 @@ class TwoStreamNet(nn.Module):
             full += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
         self.trunk = nn.Sequential(convolutions, *full)
         self.heads = nn.ModuleList(nn.Linear(widths[-1], count) for count in classes)
+        _begin(self.trunk, partial(nn.init.kaiming_normal_, nonlinearity="relu"))
+        _begin(self.heads, partial(nn.init.normal_, std=0.01))
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
         """Logits of every task for each of B inputs."""
         features = self.trunk(inputs)
         return [head(features) for head in self.heads]
+
+
+def _begin(part: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:
+    for parameter in part.parameters():
+        if parameter.ndim > 1:
+            draw(parameter)
+        else:
+            nn.init.zeros_(parameter)
 
 
 def _small(channels: int) -> list[nn.Module]:

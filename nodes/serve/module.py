@@ -24,6 +24,7 @@ from flow.message import DTYPES, Dim, Field
 from flow.setting import Beside, named_values
 from nodes.fields import require_field
 from nodes.messages import Weights
+from nodes.serve.in_parts import rows_joined
 
 if TYPE_CHECKING:
     import torch
@@ -173,6 +174,7 @@ async def _serve(
     async for batch in batches:
         into = await _before(served, batch, requests, context, weights)
         batch.answer(await compute(served.forward, batch.questions, into))
+        _tell(served, context)
 
 
 async def _serve_overlapped(
@@ -190,6 +192,7 @@ async def _serve_overlapped(
             await under_way.acquire()
             ticket = await compute(served.begin, batch.questions)
             nursery.start_soon(_finish, served, batch, ticket, into, under_way)
+            _tell(served, context)
 
 
 async def _before(
@@ -200,6 +203,11 @@ async def _before(
         await compute(served.take_over, weights.newest, weights.version)
     context.metrics.gauge("batch_rows", batch.rows)
     return served.answers(requests.answer_type, type(batch.questions))
+
+
+def _tell(served: Served, context: Context) -> None:
+    if news := served.runner.fits.news():
+        context.log(news, "warning")
 
 
 async def _finish(served: Served, batch: Batch[Any, Any], ticket: Ticket, into: type[Any], under_way: Any) -> None:
@@ -278,8 +286,13 @@ class Served:
         """
         from nodes.nets.weights import tensor_of
 
-        tensors = [tensor_of(array, self.device) for array in self._inputs(questions)]
-        return into(**named_answer(self.runner.run(*tensors), into, self.version))
+        given = self._inputs(questions)
+
+        def part(low: int, high: int) -> A:
+            tensors = [tensor_of(array[low:high], self.device) for array in given]
+            return into(**named_answer(self.runner.run(*tensors), into, self.version))
+
+        return rows_joined(self.runner.fits.run(len(given[0]), part))
 
     def begin(self, questions: Message) -> Ticket:
         """Start a batch; the questions' arrays may change when this returns."""

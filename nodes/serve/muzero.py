@@ -22,6 +22,7 @@ from flow.errors import MessageError
 from nodes.games.interface import TASKS, task_named
 from nodes.games.messages import Evaluations, Roots, Steps
 from nodes.messages import Weights
+from nodes.serve.in_parts import answered
 
 if TYPE_CHECKING:
     import torch
@@ -72,16 +73,18 @@ async def model(
         async for batch in port.batches(most=batch_max):
             if weights.version != served.version and weights.newest is not None:
                 await compute(served.load, weights.newest, weights.version)
-            await _answer(batch, what)
-            context.metrics.gauge("batch_rows", batch.rows)
+            await _answer(batch, served, what, context)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer, roots, served.roots)
         nursery.start_soon(answer, steps, served.steps)
 
 
-async def _answer(batch: Batch[Any, Evaluations], what: Any) -> None:
-    batch.answer(await compute(what, batch.questions, batch.rows))
+async def _answer(batch: Batch[Any, Evaluations], served: Served, what: Any, context: Context) -> None:
+    batch.answer(await compute(answered, served.fits, what, batch.questions, batch.rows))
+    context.metrics.gauge("batch_rows", batch.rows)
+    if news := served.fits.news():
+        context.log(news, "warning")
 
 
 class Served:
@@ -105,7 +108,9 @@ class Served:
     ) -> None:
         from nodes.nets.device import choose_device  # this worker has torch imported already; others never do
         from nodes.nets.muzero import build
+        from nodes.nets.rows_that_fit import RowsThatFit
 
+        self.fits = RowsThatFit()
         self.device = choose_device(device)
         made: Any = build(
             network,

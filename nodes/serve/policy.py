@@ -13,6 +13,7 @@ import trio
 from flow import Array, Context, Latest, Promises, Range, Serve, compute, node
 from nodes.atari_games import GAMES, action_count
 from nodes.messages import Actions, Observations, Weights
+from nodes.serve.in_parts import answered
 
 if TYPE_CHECKING:
     import torch
@@ -57,8 +58,9 @@ async def policy(
         if weights.version != version and weights.newest is not None:
             newest, version = weights.newest, weights.version
             await compute(served.load, newest)
-        actions, logits, cores = await compute(served.act, batch.questions, batch.rows)
-        batch.answer(Actions(actions, logits, cores, version))
+        batch.answer(await compute(served.answer, batch.questions, batch.rows, version))
+        if news := served.fits.news():
+            context.log(news, "warning")
         context.metrics.gauge("batch_lanes", batch.rows)
 
 
@@ -70,7 +72,9 @@ class Served:
 
         from nodes.nets.device import choose_device, computes_in_bf16
         from nodes.nets.interface import build
+        from nodes.nets.rows_that_fit import RowsThatFit
 
+        self.fits = RowsThatFit()
         self.device = choose_device(device)
         bf16 = computes_in_bf16(self.device) if precision == "auto" else precision == "bfloat16"
         network_module: Any = build(network, action_count(game), bf16=bf16)
@@ -83,6 +87,10 @@ class Served:
         from nodes.nets.weights import load_weights
 
         load_weights(self.network, weights.tensors)
+
+    def answer(self, seen: Observations, rows: int, version: int) -> Actions:
+        """What to do in each row; rows after `rows` are padding."""
+        return answered(self.fits, lambda part, real: Actions(*self.act(part, real), version), seen, rows)
 
     def act(self, seen: Observations, rows: int) -> tuple[Array, Array, Array]:
         """Actions, logits and the memory before, for each row; rows after `rows` are padding."""

@@ -1,9 +1,9 @@
-"""Write a stream to a file, to be played back later by nodes.data.recording.
+"""Write a stream to disk, to be played back later by nodes.data.recording.
 
     frames ──► write                    to disk, and no further
     frames ──► tee ──► passed on        to disk on the way
 
-What is in the file is what would travel to another process, so it is read back the same bit for bit.
+What is recorded is what would travel to another process, so it is read back the same bit for bit.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ M = TypeVar("M", bound=Message)
 
 @dataclass
 class Written:
-    """How many messages the file holds."""
+    """How many messages the recording holds."""
 
     count: int = 0
 
 
 @node(promises=Promises(given="nodes.given.general:in_the_run"))
 async def write(items: In[M], context: Context, saved: Saved, *, path: Annotated[str, Beside()] = "") -> None:
-    """Write all that comes to a file; counts it as `recorded`.
+    """Write all that comes to a recording; counts it as `recorded`.
 
     A message that was written outlives a kill. What a resumed run sends again is cut off first, so that it is there
-    once; of a file that is not in the run directory, only if the run had a checkpoint.
+    once; of one that is not in the run directory, only if the run had a checkpoint.
 
     Args:
-      path: of the file, relative to the graph; in the node's place in the run directory if it is not given. With
-        several replicas each writes a file of its own, with its number before the suffix.
+      path: of the recording, a directory, relative to the graph; in the node's place in the run directory if it is not
+        given. With several replicas each writes one of its own, with its number before the suffix.
     """
     written = saved.keep("written", Written())
     keep = written.count if saved.rewound and (saved.resumed or not path) else None
@@ -56,7 +56,7 @@ async def write(items: In[M], context: Context, saved: Saved, *, path: Annotated
 
 @dataclass
 class Progress:
-    """Whether the message in hand is written already, and how many messages the file holds."""
+    """Whether the message in hand is written already, and how many messages the recording holds."""
 
     written: bool = False
     count: int = 0
@@ -66,13 +66,13 @@ class Progress:
 async def tee(
     items: In[M], passed: Out[M], context: Context, saved: Saved, *, path: Annotated[str, Beside()] = ""
 ) -> None:
-    """Pass on all that comes, and write each message to a file before; counts it as `recorded`.
+    """Pass on all that comes, and write each message to a recording before; counts it as `recorded`.
 
     A message that was written outlives a kill. What a resumed run sends again is cut off first, as `write` does.
 
     Args:
-      path: of the file, relative to the graph; in the node's place in the run directory if it is not given. With
-        several replicas each writes a file of its own, with its number before the suffix.
+      path: of the recording, a directory, relative to the graph; in the node's place in the run directory if it is not
+        given. With several replicas each writes one of its own, with its number before the suffix.
     """
     kept = saved.keep("kept", Kept(items.message_type))
     progress = saved.keep("progress", Progress())

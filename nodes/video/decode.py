@@ -43,7 +43,7 @@ async def decoder(
     seconds_max: Annotated[float, Range(0)] = 1_800.0,
     threads: Annotated[int, Range(1, 64)] = 1,
 ) -> None:
-    """Ask for a file, send its frames, and so on until there are no more; counts `videos` and `frames`.
+    """Ask for a file, send its frames, and so on until there are no more; counts `videos`, `frames` and `skipped`.
 
     Args:
       chunk: frames in a message, beside the last one of the message before.
@@ -53,6 +53,7 @@ async def decoder(
     """
     progress = saved.keep("progress", Progress())
     kept = saved.keep("kept", Kept(Video))
+    context.metrics.count("skipped", 0)  # that none was is told too
 
     async def send(video: Video) -> None:
         with contextlib.closing(pieces(video, chunk, seconds_max, threads)) as found:

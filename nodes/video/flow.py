@@ -33,6 +33,7 @@ async def flow(frames: In[Frames], flows: Out[Flows], context: Context, *, devic
       device: "cpu", "cuda", "cuda:1" or "auto", a GPU if there is one: of the method "tvl1_torch", which computes all
         pairs of a message at once. The others are OpenCV's, and of the CPU.
     """
+    context.metrics.count("pairs", 0)  # that there was nothing to do is told too
     async for piece in frames:
         forward, backward = await compute(fields, piece.frames, piece.flow, piece.both_ways, device)
         said = {name: value for name, value in vars(piece).items() if name not in ("flow", "both_ways")}

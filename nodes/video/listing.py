@@ -54,6 +54,7 @@ async def listing(
     position = saved.keep("position", Position())
     found = await compute(listed, Path(path), layout, split, test_share)
     await compute(write_classes, context.directory / "classes.json", found)
+    context.metrics.count("missing", 0)  # that none is is told too
     if found.missing and position.sent == 0:
         names = ", ".join(found.missing[:TOLD])
         context.log(f"{path}: of {len(found.missing)} files of its lists there is none, such as {names}", "warning")

@@ -43,6 +43,7 @@ async def samples(
     kind: Kind = "frame",
     length: Annotated[int, Range(1, 64)] = 10,
     mean_subtraction: bool = True,
+    flow_max: Annotated[float, Range(0, 1000)] = 0.0,
     crop: Annotated[int, Range(8, 1024)] = 224,
     flip: bool = True,
     colour: Annotated[float, Range(0, 1)] = 0.1,
@@ -60,6 +61,8 @@ async def samples(
         along the paths of pixels; "both_ways", half of them backwards in time. `both_ways` is to be stored for that.
       length: flow fields in a sample, L in the paper.
       mean_subtraction: of each field its own mean is subtracted, which is most of a camera's motion.
+      flow_max: pixels a frame; flow beyond it is clipped, after the mean is subtracted, since a few estimates are far
+        off. 0 clips nothing, as the paper.
       crop: side of the square that is cut out, anywhere in the frame.
       flip: mirror every other sample; not where left and right tell classes apart.
       colour: strength of the noise along the colours' principal axes (Krizhevsky et al., 2012), of frames.
@@ -77,7 +80,7 @@ async def samples(
         return
     dataset = await compute(Dataset, path)
     with dataset:
-        reader = Reader(dataset, kind, length, mean_subtraction)
+        reader = Reader(dataset, kind, length, mean_subtraction, flow_max)
         source = Source(chosen, reader, Augmentation(crop, flip, colour), order, chosen_seed)
         while (number := progress.sent * context.replicas + context.replica) < updates:
             await batches.send(await compute(source.batch, number * batch, batch))
@@ -184,6 +187,7 @@ async def views(
     kind: Kind = "frame",
     length: Annotated[int, Range(1, 64)] = 10,
     mean_subtraction: bool = True,
+    flow_max: Annotated[float, Range(0, 1000)] = 0.0,
     crop: Annotated[int, Range(8, 1024)] = 224,
     frames: Annotated[int, Range(1, 1000)] = 25,
     crops: Literal["1", "5", "10"] = "10",
@@ -200,6 +204,7 @@ async def views(
       kind: as at `samples`.
       length: as at `samples`.
       mean_subtraction: as at `samples`.
+      flow_max: as at `samples`.
       crop: as at `samples`.
       frames: places in time; the paper has 25.
       crops: the centre; with the corners, 5; with their mirror images, 10, as in the paper.
@@ -212,7 +217,7 @@ async def views(
         return
     dataset = await compute(Dataset, path)
     with dataset:
-        reader = Reader(dataset, kind, length, mean_subtraction)
+        reader = Reader(dataset, kind, length, mean_subtraction, flow_max)
         places = await compute(_places, chosen, reader, frames)
         size = max(1, views_max // int(crops))
         while (first := (progress.sent * context.replicas + context.replica) * size) < len(places):

@@ -112,6 +112,7 @@ async def store(
     """
     dataset = await compute(opened, Path(path))
     begun = saved.keep("begun", Begun())
+    context.metrics.count("videos_stored", 0)  # that all was there before is told too
     with dataset:
         async for piece in pieces:
             if piece.problem:

@@ -44,6 +44,20 @@ class Volume(NamedTuple):
         sign = np.where(np.arange(len(self.scale)) % 2, 1, -1).astype(np.float32)
         return Volume(bytes_, self.scale * sign, self.shift * sign)
 
+    def limited(self, most: float) -> Volume:
+        """Values beyond ±most become ±most; the bytes of a channel that has any get the range that is left."""
+        ends = np.abs([self.shift, self.shift + 255 * self.scale]).max(0)
+        beyond = np.flatnonzero(ends > most)
+        if not len(beyond):
+            return self
+        bytes_, scale, shift = self.bytes.copy(), self.scale.copy(), self.shift.copy()
+        for channel in beyond.tolist():
+            meant = (self.shift[channel] + self.scale[channel] * np.arange(256)).clip(-most, most)
+            low, span = meant.min(), max(meant.max() - meant.min(), 1e-6)
+            bytes_[channel] = np.rint((meant - low) * (255 / span)).astype(np.uint8)[self.bytes[channel]]
+            scale[channel], shift[channel] = span / 255, low
+        return Volume(bytes_, scale, shift)
+
     def views(self, side: int, crops: int, *, frames: bool) -> list[Volume]:
         """The centre; with 5 the corners too; with 10 their mirror images too."""
         down, across = room(self, side)
@@ -89,12 +103,19 @@ def volume_of(images: list[Array]) -> Volume:
 
 
 class Reader:
-    """Reads volumes of one kind. frames: whether they are of colours, not of flow."""
+    """Reads volumes of one kind. frames: whether they are of colours, not of flow.
 
-    def __init__(self, dataset: Dataset, kind: Kind, length: int, mean_subtraction: bool) -> None:
+    Args:
+      flow_max: pixels a frame; flow beyond it is clipped, after its mean is subtracted. 0 clips nothing.
+    """
+
+    def __init__(
+        self, dataset: Dataset, kind: Kind, length: int, mean_subtraction: bool, flow_max: float = 0.0
+    ) -> None:
         if kind == "both_ways" and length % 2:
             raise SettingError(f"length = {length}: half of the fields go backwards, so it has to be even")
         self.dataset, self.kind, self.length, self.mean_subtraction = dataset, kind, length, mean_subtraction
+        self.flow_max = flow_max
         self.frames = kind in ("frame", "frames")
 
     def read(self, record: Record, start: int) -> Volume:
@@ -143,7 +164,8 @@ class Reader:
         else:
             bytes_ = np.concatenate([field.bytes for field in fields])
         shift = low - mean if self.mean_subtraction else low
-        return Volume(bytes_, FLOW_SCALE * (high - low) / 255, FLOW_SCALE * shift)
+        volume = Volume(bytes_, FLOW_SCALE * (high - low) / 255, FLOW_SCALE * shift)
+        return volume.limited(float(FLOW_SCALE) * self.flow_max) if self.flow_max else volume
 
 
 def starts_of(frames: int, reader: Reader) -> range:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,31 @@ def test_a_loop_that_beats_is_alive_and_one_that_does_not_ages(tmp_path):
     assert liveness.seconds_since_beat(15) == {"a-0": 0, "b-0": 5}
     two.beat()
     assert liveness.seconds_since_beat(40) == {"a-0": 25, "b-0": 0}
+
+
+def test_what_a_worker_takes_is_what_it_said_itself_and_not_the_worker_before_it(tmp_path, monkeypatch):
+    def opened(pid, incarnation):
+        monkeypatch.setattr(os, "getpid", lambda: pid)
+        page = Page.open(tmp_path / "a-0.page", node="a", replica=0, worker="w", incarnation=incarnation)
+        return page, page.gauge("_memory_bytes", "B")
+
+    liveness = Liveness(tmp_path)
+    page, memory = opened(111, 0)
+    for size in (500, 600):
+        memory.set(size)
+        page.beat()
+        liveness.seconds_since_beat(0)
+    assert liveness.memory("a-0", 111) == 600
+    page, memory = opened(222, 1)
+    liveness.seconds_since_beat(0)
+    page.beat()
+    liveness.seconds_since_beat(0)
+    assert liveness.memory("a-0", 222) == 0
+    memory.set(100)
+    page.beat()
+    liveness.seconds_since_beat(0)
+    assert liveness.memory("a-0", 222) == 100
+    assert liveness.memory("a-0", 111) == liveness.memory("b-0", 222) == 0
 
 
 def test_the_line_it_hangs_in_is_the_innermost_of_its_main_thread(tmp_path):

@@ -125,7 +125,7 @@ async def test_a_reader_that_dies_frees_what_it_held():
         assert [each.memory[:SLOTS].tobytes().count(1) for each in run.hubs["p"]._publications.places] == [1]
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(data=st.data(), readers=st.integers(1, 3))
 def test_whatever_is_held_stays_as_it_was_and_memory_is_bounded_by_what_is_held(data, readers):
     with Pair(readers) as pair:

@@ -113,7 +113,7 @@ async def trouble(
     passed: Out[Number],
     context: Context,
     *,
-    fault: Literal["none", "raise", "hang", "kill", "dtype", "setting", "missing", "stay"] = "none",
+    fault: Literal["none", "raise", "hang", "kill", "dtype", "setting", "missing", "stay", "grow"] = "none",
     at: int = 5,
     starts: int = 1_000_000,
 ) -> None:
@@ -140,6 +140,11 @@ async def _fail(fault: str, passed: Out[Number], number: Number) -> None:
             await passed.send(Number(number.values.astype(np.float32)))
         case "stay":
             await trio.sleep_forever()
+        case "grow":
+            hoard = []
+            while True:
+                hoard.append(np.ones(2 << 20))  # 16 MiB that are touched
+                await trio.sleep(0.02)
 
 
 @node

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,21 +76,6 @@ def test_an_unknown_game_ends_the_run_with_the_nearest_names(home: Home):
     last = (said.stdout + said.stderr).strip().splitlines()[-1]
     assert "pnog" in last, said
     assert "pong" in last, said
-
-
-@pytest.fixture
-def small_disk(home: Home) -> Iterator[Path]:
-    """8 MiB, mounted where the runs go."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a tmpfs needs root")
-    place = home.path / "runs"
-    place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", place], capture_output=True, check=False)
-    if made.returncode:
-        pytest.skip(f"no tmpfs could be mounted: {made.stderr.decode().strip()}")
-    yield place
-    home.end_all()
-    subprocess.run(["umount", "-l", place], check=True)
 
 
 def test_a_full_disk_ends_the_run_with_that_cause_and_what_was_saved_is_whole(home: Home, small_disk: Path):

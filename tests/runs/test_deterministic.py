@@ -16,7 +16,7 @@ DIGITS = ROOT / "graphs" / "digits.toml"
 
 
 def start(home: Home, *more: str) -> Running:
-    told = ["--deterministic", "--seed", "7", "--set", "epochs=8", "--runs", home.path / "runs", *more]
+    told = ["--deterministic", "--seed", "7", "--set", "epochs=6", "--runs", home.path / "runs", *more]
     return Running(home, ["run", DIGITS, *told])
 
 

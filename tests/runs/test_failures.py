@@ -76,6 +76,40 @@ def test_a_message_of_the_wrong_dtype_is_refused_where_it_was_made(home: Home):
     )
 
 
+def with_limit(graph: str, worker: str, size: str) -> str:
+    return f'{graph}[memory]\n{worker} = "{size}"\n'
+
+
+GROWING = {"making": ["source"], "growing": ["step0"]}
+
+
+def test_a_worker_that_takes_more_memory_than_it_may_is_started_again_and_the_run_goes_on(home: Home):
+    graph = line_graph(trouble(fault="grow", at=20, starts=1), source={"count": 40}, workers=GROWING)
+    running = home.start(with_limit(graph, "growing", "400 MiB"))
+    assert running.wait() == 0, running.story()
+    got = running.received()
+    assert got == sorted(set(got))
+    assert got[-1] == 39
+    missing = 40 - len(got)  # what it had in hand, and what was under way to it or from it
+    assert 1 <= missing <= 1 + sum(count.unsettled for count in running.ledger().values()), running.ledger()
+    said = re.search(r"worker growing took ([\d.]+) MiB of memory, its limit is 400 MiB; killed", running.log())
+    assert said, running.log()
+    assert 400 < float(said[1]) < 1000
+    assert "starting it again" in running.log()
+    running.assert_nothing_left()
+
+
+def test_a_worker_that_always_takes_too_much_ends_the_run_and_the_limit_is_its_first_cause(home: Home):
+    graph = line_graph(trouble(fault="grow", at=5), source={"pause_ms": 1}, workers=GROWING)
+    running = home.start(with_limit(graph, "growing", "0.3 GiB"))
+    assert running.wait() == 1, running.story()
+    assert re.fullmatch(
+        r"first cause: growing died 4 times within 60 s, at first of this: "
+        r"worker growing took [\d.]+ MiB of memory, its limit is 307 MiB",
+        running.output.splitlines()[-1],
+    )
+
+
 HUNG = """
 import sys
 from pathlib import Path

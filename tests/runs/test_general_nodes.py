@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,7 +183,7 @@ def test_what_was_recorded_is_played_back_in_a_shuffled_order_also_across_a_kill
     whole = played(home)
     assert sorted(whole) == sorted(3 * [2 * number for number in range(COUNT)])
     assert whole != sorted(whole)
-    (home.path / "again.flow").unlink()
+    shutil.rmtree(home.path / "again.flow")
     slow = home.start(PLAYED.format(rate=100.0))
     slow.until(lambda: slow.counter("recorded") >= 20, "20 messages to be written")
     (worker,) = slow.worker_pids().values()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,10 +63,21 @@ def test_what_a_node_died_of_is_had_again_from_the_recording(home: Home):
     died = re.search(r"number \d+ is too much", running.log("main"))
     assert died
     assert f"flow replay {file} step0" in running.log("supervisor")
+    damaged = shutil.copytree(file, home.path / "damaged.flow") / "data.mdb"
+    held = damaged.read_bytes()
+    last = np.full(1, numbers(file)[0][-1]).tobytes()
+    damaged.write_bytes(held.replace(last, bytes(reversed(last))))
+    assert f"{file}: {len(numbers(file)[0])} messages Number (values: " in told(home, "data", "info", file)
+    assert f"recorded at source.numbers of {running.run.path}, on the way to step0.numbers" in told(
+        home, "data", "info", file
+    )
+    assert "messages read, 0 damaged" in told(home, "data", "verify", file)
+    verified = home.flow("data", "verify", damaged.parent)
+    assert (verified.returncode, "what is there is not what was written" in verified.stdout) == (1, True)
     # A run that ends while it is recorded leaves what passed until then.
     recording = recorder(home, "-n", "100000", "-o", str(home.path / "end.flow"))
     end = home.path / "end.flow"
-    running.until(lambda: end.exists() and end.stat().st_size > 10_000, "a recording")
+    running.until(lambda: end.exists() and len(numbers(end)[0]) > 50, "a recording")
     ended(running)
     output, error = recording.communicate(timeout=20)
     assert recording.returncode == 0
@@ -83,6 +96,33 @@ def test_what_a_node_died_of_is_had_again_from_the_recording(home: Home):
     assert replayed.stdout.count("step0.passed #") == at
     assert sum(missed) == 0
     assert recorded == list(range(recorded[0], recorded[0] + len(recorded)))
+
+
+def test_a_recorder_that_is_killed_or_has_no_room_leaves_what_it_wrote_and_the_run_alone(home: Home, small_disk: Path):
+    running = started(home)
+    killed = home.path / "killed.flow"
+    recording = recorder(home, "-n", "100000", "-o", str(killed))
+    running.until(lambda: killed.exists() and len(numbers(killed)[0]) > 20, "a recording")
+    recording.kill()
+    recording.communicate(timeout=20)
+    found, missed = numbers(killed)
+    assert found == list(range(found[0], found[0] + len(found)))
+    assert sum(missed) == 0
+    assert "took 5 messages" in told(home, "replay", killed, "step0", "--set", "fault=none", "-n", "5")
+    assert f"{killed}: {len(found)} messages Number" in told(home, "data", "info", killed)
+
+    # Its own disk: it ends before that is full.
+    room = os.statvfs(small_disk)
+    (small_disk / "filler").write_bytes(bytes(room.f_bavail * room.f_frsize - (220 << 10)))
+    full = home.flow("record", "source.numbers", "-n", "100000", "-o", small_disk / "full.flow")
+    assert full.returncode == 1
+    assert "MiB of 8 MiB are free on its disk, and left to others; the recording ends here" in full.stderr
+    found, _ = numbers(small_disk / "full.flow")
+    assert f"full.flow: {len(found)} messages, without a gap" in full.stdout
+    assert len(found) > 5
+    running.until_arrived(len(running.received()) + 100)
+    assert "started again" not in running.log()
+    ended(running)
 
 
 def test_a_recording_is_played_with_other_settings_outputs_are_recorded_and_parts_can_be_chosen(home: Home):

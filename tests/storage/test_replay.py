@@ -43,10 +43,10 @@ def test_every_episode_is_equally_likely(tmp_path):
 
 
 def test_bytes_stay_within_capacity_and_the_oldest_go_first(tmp_path):
-    with open_replay(tmp_path, capacity_bytes=3000) as replay:
+    with open_replay(tmp_path, capacity_bytes=45_000) as replay:
         for start in range(0, 200, 5):
             replay.append([chunk(1, start, start + 5)])
-            assert replay.statistics().stored_bytes <= 3000
+            assert replay.statistics().stored_bytes <= 45_000
         held = replay.statistics()
         assert 0.8 < held.fill <= 1
         np.testing.assert_array_equal(
@@ -117,7 +117,7 @@ def test_what_is_damaged_on_disk_is_named_and_never_returned(tmp_path):
 
 def test_other_columns_than_the_store_was_made_with_are_refused_with_both(tmp_path):
     open_replay(tmp_path).close()
-    other = [*COLUMNS[:2], Column("first", "bool"), Column("reward", "<f4")]
+    other = [*COLUMNS[:3], Column("first", "bool"), Column("reward", "<f4")]
     with pytest.raises(StorageError, match=r"made with columns \[frames .*opened with columns \[.*reward <f4"):
         Replay(tmp_path, other, capacity_steps=9, capacity_bytes=9)
 
@@ -130,7 +130,7 @@ def test_other_columns_than_the_store_was_made_with_are_refused_with_both(tmp_pa
         (lambda r: r.append([chunk(0, 0, 2000)]), "2000 steps and .* more than the whole capacity"),
         (
             lambda r: r.read(0, 0, 5, ["reward"]),
-            "no column 'reward'; the store has ['frames', 'step', 'first']",
+            "no column 'reward'; the store has ['frames', 'wide', 'step', 'first']",
         ),
         (lambda r: r.read(0, 0, 5), "stored of it: nothing"),
         (lambda r: r.sample_anchors(np.random.default_rng(0), 1, 4, 2), "wait for more inserts"),
@@ -155,6 +155,17 @@ def test_wrong_use_is_answered_with_what_to_do(tmp_path, use, says):
         assert replay.statistics().appended_steps == 0
     with pytest.raises(StorageError, match="the store is closed"):
         replay.statistics()
+
+
+def test_windows_go_into_no_array_with_gaps_in_memory(tmp_path):
+    with open_replay(tmp_path) as replay:
+        replay.append([chunk(0, 0, 20)])
+        out = replay.window_buffers(2, 1, 0)
+        out["wide"] = np.zeros((2, 1, 600), np.uint16)[:, :, ::2]
+        with pytest.raises(
+            StorageError, match=r"out has \['wide'\] with gaps in memory; window_buffers makes it without"
+        ):
+            replay.windows(np.array([[0, 1], [0, 2]]), 1, 0, out)
 
 
 def test_a_path_that_cannot_be_a_directory_is_named():

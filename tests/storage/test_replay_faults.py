@@ -147,7 +147,8 @@ def test_a_full_disk_raises_and_nothing_committed_is_lost(small_disk):
         assert set(replay.ends.values()) == {start + 500}
 
 
-def test_windows_drawn_while_another_thread_appends_and_evicts_are_never_mixed_up(tmp_path):
+@pytest.mark.parametrize("cache_bytes", [0, 40_000, 1 << 20])
+def test_windows_drawn_while_another_thread_appends_and_evicts_are_never_mixed_up(tmp_path, cache_bytes):
     stop = threading.Event()
     failures = []
 
@@ -161,7 +162,7 @@ def test_windows_drawn_while_another_thread_appends_and_evicts_are_never_mixed_u
             failures.append(error)
 
     # So little capacity that windows are evicted all the time between draw and read.
-    with open_replay(tmp_path, capacity_steps=120) as replay:
+    with open_replay(tmp_path, capacity_steps=120, cache_bytes=cache_bytes) as replay:
         replay.append([chunk(s, 0, 40) for s in range(STREAMS)])
         writer = threading.Thread(target=write, args=(replay,))
         writer.start()

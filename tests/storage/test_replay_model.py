@@ -31,14 +31,18 @@ class ReplayBesideDeque(RuleBasedStateMachine):
     @initialize(
         capacity=st.integers(8, 24) | st.integers(8, 60),
         shapes=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3)), min_size=1, max_size=2),
+        kept_steps=st.sampled_from([0, 1, 6, 15, 1000]),
+        context_column=st.sampled_from(["frames", "wide"]),
     )
-    def begin(self, capacity, shapes):
+    def begin(self, capacity, shapes, kept_steps, context_column):
         self.folder = tempfile.mkdtemp()
         self.capacity = capacity
         self.chunks = deque()  # (stream, start, stop), oldest first
         self.ends, self.births, self.appended = {}, {}, 0
         self.firsts = {}  # stream -> all steps at which an episode ever began
-        self.replay = open_replay(self.folder, capacity)
+        step_bytes = sum(column[0].nbytes for column in steps_of(0, 0, 1).values())
+        self.ways = {"cache_bytes": kept_steps * step_bytes, "context_column": context_column}
+        self.replay = open_replay(self.folder, capacity, **self.ways)
         self.seed = 0
         self.shapes = shapes
         self.numbers = {}  # (stream, step) -> which of all steps that ever came it is
@@ -96,7 +100,7 @@ class ReplayBesideDeque(RuleBasedStateMachine):
     @rule()
     def reopen(self):
         self.replay.close()
-        self.replay = open_replay(self.folder, self.capacity)
+        self.replay = open_replay(self.folder, self.capacity, **self.ways)
         self.tables = [self.replay.table(*shape, newest=6, kernel="numpy") for shape in self.shapes]
         for which, (table, (state, given)) in enumerate(zip(self.tables, self.saved, strict=True)):
             table.load_state_dict(state)
@@ -141,6 +145,11 @@ class ReplayBesideDeque(RuleBasedStateMachine):
             assert tuple(anchor) == legal[number]
             np.testing.assert_allclose(chance, weight[number] / total)
             assert windows["step"][row, 0] == anchor[0] * 1_000_000 + anchor[1]
+        column = self.ways["context_column"]
+        for number, row in zip(*np.unique(drawn.handles, return_index=True), strict=True):
+            stream, t = legal[number]
+            seen = steps_of(stream, t, t + length + 1)[column]
+            np.testing.assert_array_equal(windows[column][row, context:], seen)
 
     @rule(length=st.integers(1, 7), context=st.integers(0, 4))
     def windows_are_the_models_and_only_legal_ones_are_drawn(self, length, context):
@@ -161,7 +170,8 @@ class ReplayBesideDeque(RuleBasedStateMachine):
             array.view(np.uint8)[:] = 201
         found = self.replay.windows(anchors, length, context, out)
         for row, (stream, t) in enumerate(anchors.tolist()):
-            expected = window_of(stream, t, length, context, self.births[stream], self.firsts[stream])
+            column = self.ways["context_column"]
+            expected = window_of(stream, t, length, context, self.births[stream], self.firsts[stream], column)
             for name, array in expected.items():
                 np.testing.assert_array_equal(found[name][row], array, err_msg=f"{name} at {stream}, {t}")
 

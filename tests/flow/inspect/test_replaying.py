@@ -134,4 +134,6 @@ def test_a_port_that_was_given_nothing_is_named_when_the_node_took_nothing(capsy
     arguments = argparse.Namespace(recording="numbers.flow", start=0, debug=False)
     replay = replayed(waiting, {"numbers": [number(1)]}, lambda *each: None)
     assert _play(arguments, replay, replay.feeds["numbers"], "numbers") == 0
-    assert "nothing was given to offset; if it waits for that, give it: --feed PORT=FILE" in capsys.readouterr().err
+    assert (
+        "nothing was given to offset; if it waits for that, give it: --feed PORT=RECORDING" in capsys.readouterr().err
+    )

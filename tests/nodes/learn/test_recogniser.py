@@ -105,6 +105,27 @@ async def test_a_learner_that_goes_on_learns_what_it_would_have_dropout_and_all(
         np.testing.assert_allclose(rest.weights[-1].message.tensors[name], value, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize(("network", "size", "layers"), [("small", 56, 4), ("cnn_m", 64, 7)])
+def test_what_a_layer_of_a_new_network_says_is_as_large_as_what_it_sees(network, size, layers):
+    torch.manual_seed(0)
+    made = TwoStreamNet(network, 4, size, [5], 0.0, False).eval()
+    sizes = []
+
+    def note(module, inputs, output):
+        sizes.append((float(inputs[0].square().mean().sqrt()), float(output.relu().square().mean().sqrt())))
+
+    for layer in made.trunk.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+            layer.register_forward_hook(note)
+    with torch.inference_mode():
+        made(torch.randn(4, 4, size, size))
+    assert len(sizes) == layers
+    assert all(0.6 < out / seen < 1.6 for seen, out in sizes), sizes
+    (head,) = made.heads
+    assert 0.005 < head.weight.std() < 0.02
+    assert not head.bias.any()
+
+
 def test_the_papers_network_has_the_papers_layers():
     network = TwoStreamNet("cnn_m", 20, 224, [101, 51], 0.9, False)
     shapes = [tuple(p.shape) for p in network.parameters() if p.ndim > 1]

@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int64
 
 torch = pytest.importorskip("torch", reason='needs PyTorch: pip install "flow-research[torch]"')
 
-from flow import Array, Message  # noqa: E402
+from flow import Array, Context, Message  # noqa: E402
 from flow.errors import MessageError, MissingError, SettingError  # noqa: E402
 from flow.testing import drive  # noqa: E402
 from nodes.given.served import Plain  # noqa: E402
@@ -84,6 +84,42 @@ async def test_with_batches_under_way_all_are_answered_as_alone(rows, most):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(InFlight, "overlaps", True)
         await check(Two(3), rows, module=f"{MODULES}:Two", arguments=["hidden=3"], answers=ANSWERS, batch_max=most)
+
+
+@settings(max_examples=15)
+@given(
+    rows=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    rows_max=st.integers(1, 9),
+    overlaps=st.booleans(),
+    buckets=st.sampled_from([None, [7]]),
+)
+async def test_a_batch_that_does_not_fit_the_device_is_answered_in_parts_and_that_is_said(
+    rows, rows_max, overlaps, buckets
+):
+    asked = [question(count, seed) for seed, count in enumerate(rows)]
+    arguments = ["hidden=3", f"rows_max={rows_max}"]
+    texts: list[str] = []
+    context = Context("module", log=lambda text, level="info": texts.append(text))
+    given = {"module": f"{MODULES}:Tight", "arguments": arguments, "answers": ANSWERS, "buckets": buckets}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InFlight, "overlaps", overlaps)
+        result = await drive(module, requests=asked, context=context, **given)
+    assert len(result.requests) == len(asked)
+    for each, answer in zip(asked, result.requests, strict=True):
+        for got, expected in zip((answer.logits, answer.values), alone(Two(3), each), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6, strict=True)
+    said = [line for line in texts if "no memory for larger batches" in line]
+    if max(rows) > rows_max:
+        assert said
+    assert len(said) <= 4  # each says that the limit fell by half or more
+
+
+async def test_a_row_that_does_not_fit_ends_the_node_with_what_torch_said():
+    with pytest.raises(torch.OutOfMemoryError, match="Tried to allocate 1 rows") as caught:
+        await drive(
+            module, requests=[question(4, 0)], module=f"{MODULES}:Tight", arguments=["rows_max=0"], answers=ANSWERS
+        )
+    assert "a batch of one row does not fit" in str(caught.value.__notes__)
 
 
 @settings(max_examples=5)

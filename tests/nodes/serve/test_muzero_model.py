@@ -15,6 +15,7 @@ from nodes.messages import Weights  # noqa: E402
 from nodes.nets.muzero import build  # noqa: E402
 from nodes.nets.weights import weights_of  # noqa: E402
 from nodes.serve.muzero import model  # noqa: E402
+from tests.nodes.serve.modules_for_tests import memory_for  # noqa: E402
 
 RNG = np.random.default_rng(0)
 
@@ -66,11 +67,13 @@ async def test_a_chain_of_moves_gives_what_the_network_gives(bins):
             assert answer.version == 0
 
 
-async def test_planners_that_name_the_same_slots_do_not_see_each_others_hidden_states():
+@pytest.mark.parametrize("rows_max", [None, 1])
+async def test_planners_that_name_the_same_slots_do_not_see_each_others_hidden_states(rows_max):
     made = network()
     asked = [roots(1, [0, 1]), roots(2, [1, 0])]
     later = [(1.0, steps(planner, [1, 0], [3, 4], [2, 3])) for planner in (1, 2)]
-    together = await served(asked, later, made)
+    with memory_for(rows_max):
+        together = await served(asked, later, made)
     for planner in (0, 1):
         alone = await served(asked[planner : planner + 1], later[planner : planner + 1], made)
         np.testing.assert_allclose(alone.steps[0].values, together.steps[planner].values, atol=1e-6)

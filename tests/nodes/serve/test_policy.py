@@ -9,6 +9,7 @@ from nodes.messages import Observations, Weights  # noqa: E402
 from nodes.nets.interface import build  # noqa: E402
 from nodes.nets.weights import weights_of  # noqa: E402
 from nodes.serve.policy import policy  # noqa: E402
+from tests.nodes.serve.modules_for_tests import memory_for  # noqa: E402
 
 ACTIONS = 6  # Pong's
 
@@ -78,19 +79,15 @@ async def test_actions_are_drawn_from_the_softmax_of_the_logits():
     assert ((counts - expected) ** 2 / expected).sum() < 25.7
 
 
-async def test_a_network_with_memory_has_it_kept_by_lane_and_lost_at_a_first_observation():
+@pytest.mark.parametrize("rows_max", [None, 1])
+async def test_a_network_with_memory_has_it_kept_by_lane_and_lost_at_a_first_observation(rows_max):
     rng = np.random.default_rng(3)
     made = network("impala")
     order = [([4, 1], True), ([1, 4], False), ([4], False), ([1], True), ([4, 1], False)]
     questions = [(0.1 * n, observations(rng, lanes, first)) for n, (lanes, first) in enumerate(order)]
-    result = await drive(
-        policy,
-        requests=questions,
-        weights=[Weights(weights_of(made))],
-        game="pong",
-        network="impala",
-        precision="float32",
-    )
+    given = {"game": "pong", "network": "impala", "precision": "float32"}
+    with memory_for(rows_max):
+        result = await drive(policy, requests=questions, weights=[Weights(weights_of(made))], **given)
     memory: dict[int, torch.Tensor] = {}
     for (_, seen), answer in zip(questions, result.requests, strict=True):
         rows = []

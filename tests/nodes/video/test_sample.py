@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
 from flow import Context
 from flow.errors import SettingError
 from flow.testing import drive
 from tests.nodes.video.clips_for_tests import cv2
 
-from nodes.algo.optical_flow import flow_stack, restore, trajectory_stack  # isort: skip
+from nodes.algo.optical_flow import flow_stack, quantise, restore, trajectory_stack  # isort: skip
 from nodes.given import video as made  # isort: skip
 from nodes.recognition import Stored  # isort: skip
-from nodes.video.flow import columns_of, unpack_field  # isort: skip
+from nodes.video.flow import columns_of, pack_field, unpack_field  # isort: skip
 from nodes.video.sample import array_of, samples, views  # isort: skip
-from nodes.video.volume import FLOW_SCALE, Augmentation, Reader, starts_of  # isort: skip
+from nodes.video.volume import COLOURS, DEVIATION, FLOW_SCALE, Augmentation, Reader, Volume, starts_of, volume_of  # isort: skip
 from storage.dataset import Dataset  # isort: skip
 
 VIDEOS = 7
@@ -122,19 +123,76 @@ def test_a_volume_is_the_papers_stack_of_the_stored_fields(place, kind, mean):
     expected = trajectory_stack(fields) if kind == "trajectories" else flow_stack(fields)
     if mean:
         expected = expected - np.concatenate([each.mean for each in stored_fields])[:, None, None]
-    found = volume.bytes * volume.scale[:, None, None] + volume.shift[:, None, None]
+    found = meant(volume)
     steps = np.concatenate([each.high - each.low for each in stored_fields])[:, None, None] / 255
     assert np.all(np.abs(found / FLOW_SCALE - expected) <= 0.51 * steps + 1e-3)
+
+
+FIELDS = npst.arrays(np.float32, (2, 5, 6), elements=st.floats(-30, 30, width=32))
+
+
+def meant(volume: Volume) -> np.ndarray:
+    return volume.bytes * volume.scale[:, None, None] + volume.shift[:, None, None]
+
+
+@given(field=FIELDS, most=st.floats(0.25, 40))
+def test_a_limited_volume_is_what_it_was_clipped_to_the_limit(field, most):
+    stored_ = quantise(field)
+    volume = Volume(stored_.bytes, (stored_.high - stored_.low) / 255, stored_.low)
+    limited = volume.limited(most)
+    assert np.abs(meant(limited)).max() <= most * (1 + 1e-5) + 1e-5
+    # Half a step of what is left of the range is lost, and no more.
+    step = limited.scale[:, None, None] * 0.51 + 1e-4
+    assert np.all(np.abs(meant(limited) - meant(volume).clip(-most, most)) <= step)
+    assert np.all(limited.scale <= volume.scale + 1e-7)
+
+
+@pytest.mark.parametrize("kind", ["flow", "trajectories"])
+@pytest.mark.parametrize(("mean", "expected"), [(True, 4.0), (False, 8.0)])
+def test_flow_is_clipped_after_its_mean_is_subtracted(tmp_path, kind, mean, expected):
+    """All moves by 20 pixels to the right, half of it by 4 more and half by 4 less."""
+    field = np.full((2, 16, 16), 20, np.float32)
+    field[:, :8] += 4
+    field[:, 8:] -= 4
+    with Dataset(tmp_path, create=True) as dataset:
+        key = f"{7:032x}"
+        dataset.put(key, {"frames": (0, [b"", b""]), "flow": (0, [pack_field(field, 100)])})
+        dataset.finish(key, {"frames": 2, "flow": 1}, {"name": "by 20"})
+        volume = Reader(dataset, kind, 1, mean, flow_max=8.0).read(dataset.record(key), 0)
+    found = meant(volume) / FLOW_SCALE
+    np.testing.assert_allclose(found[:, :6], expected, atol=0.1)
+    np.testing.assert_allclose(found[:, 10:], -4 if mean else 8, atol=0.1)
 
 
 def test_a_mirrored_volume_moves_the_other_way(place):
     with Dataset(place) as dataset:
         volume = Reader(dataset, "flow", 2, True).read(dataset.record(stored()[0].key), 0)
     mirrored = volume.mirrored(frames=False)
-    one, other = (each.bytes * each.scale[:, None, None] + each.shift[:, None, None] for each in (volume, mirrored))
+    one, other = meant(volume), meant(mirrored)
     np.testing.assert_allclose(other[0::2], -one[0::2, :, ::-1], atol=1e-5)
     np.testing.assert_allclose(other[1::2], one[1::2, :, ::-1], atol=1e-5)
     assert all(np.array_equal(a, b) for a, b in zip(mirrored.mirrored(frames=False), volume, strict=True))
+
+
+@given(seed=st.integers(0, 99), strength=st.floats(0.01, 1))
+def test_noise_of_colour_is_one_colour_for_all_of_a_sample_along_the_principal_axes(seed, strength):
+    pixels = np.random.default_rng(seed).integers(0, 255, (2, 14, 14, 3), dtype=np.uint8)
+    volume = volume_of(list(pixels))
+    plain, noisy = (
+        Augmentation(14, False, each)(volume, np.random.default_rng(seed), frames=True) for each in (0.0, strength)
+    )
+    np.testing.assert_array_equal(noisy.bytes, plain.bytes)
+    added = meant(noisy) - meant(plain)
+    np.testing.assert_allclose(added, np.broadcast_to(added[:, :1, :1], added.shape), atol=1e-5)
+    np.testing.assert_allclose(added[:3, 0, 0], added[3:, 0, 0], atol=1e-5)
+    rng = np.random.default_rng(seed)
+    rng.integers(1, size=2)  # where it is cut
+    drawn = COLOURS @ rng.normal(0, strength, 3)
+    np.testing.assert_allclose(added[:3, 0, 0] * DEVIATION, drawn, rtol=1e-2, atol=1e-4)
+    # Flow has no colour.
+    fields = Volume(pixels[..., :2].transpose(0, 3, 1, 2).reshape(4, 14, 14), np.ones(4, np.float32), np.zeros(4))
+    same = Augmentation(14, False, strength)(fields, np.random.default_rng(seed), frames=False)
+    np.testing.assert_array_equal(meant(same), meant(fields))
 
 
 def test_of_ten_views_five_are_corners_and_centre_and_five_their_mirror_images(place):

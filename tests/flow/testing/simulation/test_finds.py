@@ -115,7 +115,8 @@ def test_a_failing_seed_is_shrunk_to_the_faults_that_it_takes(monkeypatch, graph
     planted.end_is_not_said_again_on_peer_restart(monkeypatch)
     request = Request(graph_of("passes"), runs=1, kinds=("kill", "late", "hang"))
     drawn = Runner(request)
-    several = (seed for seed in range(MOST_RUNS) if len({fault.kind for fault in drawn.faults(seed)}) > 1)
+    # from 50 on, since of those before none shows the mistake
+    several = (seed for seed in range(50, 50 + MOST_RUNS) if len({fault.kind for fault in drawn.faults(seed)}) > 1)
     failures = (failure for seed in several for failure in simulate(replace(request, seed=seed)).failures)
     failure = next(failures)
     assert len(failure.faults) > 1
