@@ -9,6 +9,7 @@ and two writers of one file can't mix their lines.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -105,12 +106,18 @@ def last_events(folder: Path, most: int = 20, level: Level = "info") -> list[Eve
 def events_of(path: Path) -> list[Event]:
     """The events in the last part of a .jsonl file; a torn line is left out."""
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL_SIZE))
-            lines = file.read().split(b"\n")
+        stat = path.stat()
+        return list(_events_of(path, stat.st_ino, stat.st_size, stat.st_mtime_ns))
     except OSError:
         return []
+
+
+@functools.lru_cache(maxsize=32)
+def _events_of(path: Path, file_number: int, size: int, changed_ns: int) -> tuple[Event, ...]:
+    """The same of a file as it is now: who looks twice a second reads again only what was written to."""
+    with path.open("rb") as file:
+        file.seek(max(0, size - TAIL_SIZE))
+        lines = file.read().split(b"\n")
     events = []
     for line in lines[1 if size > TAIL_SIZE else 0 :]:
         try:
@@ -119,4 +126,4 @@ def events_of(path: Path) -> list[Event]:
             events.append(Event(float(time_), str(level), str(node), str(text), fields))
         except (ValueError, KeyError, AttributeError, TypeError):
             continue
-    return events
+    return tuple(events)

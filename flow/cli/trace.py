@@ -48,11 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
     timeline = take(find_run(arguments.name), arguments.seconds, most=arguments.most)
     timeline.write(output)
     lost = f", {timeline.dropped} dropped since there was no room; use --most or fewer --seconds"
+    workers = {worker.worker for worker in timeline.workers}
     print(
-        f"{output}: {timeline.records} records of {len(timeline.workers)} workers in {timeline.seconds:g} s"
+        f"{output}: {timeline.records} records of {len(workers)} workers in {timeline.seconds:g} s"
         f"{lost if timeline.dropped else ''}; open it at https://ui.perfetto.dev"
     )
     for worker in timeline.workers:
         if worker.gone:
-            print(f"flow trace: worker {worker.worker} was not there to the end: {worker.gone}", file=sys.stderr)
+            again = any(each.again and each.worker == worker.worker for each in timeline.workers)
+            after = "; the one started in its place is in the trace too" if again else ""
+            print(f"flow trace: worker {worker.worker} was not there to the end: {worker.gone}{after}", file=sys.stderr)
     return 0

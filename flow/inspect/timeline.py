@@ -21,13 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from flow.errors import ControlError
-from flow.inspect.client import Connection, connect
+from flow.inspect.client import CONNECT_S, Connection, connect
 from flow.inspect.overview import Look
 from flow.inspect.protocol import Words
 from flow.inspect.trace_layout import NO_LINK, RECORD, Flow, Kind
 from flow.run_directory import RunDirectory
 
 POLL_S = 0.1
+SUCCESSOR_S = 1.0
+"""For a worker that was started again to say hello, while the others wait to be read."""
 TITLES = {
     Kind.TAKE: "wait for {}",
     Kind.HANDLE: "handle {}",
@@ -47,7 +49,7 @@ Record = tuple[int, int, int, int, int, int, int, int, int, int]
 
 @dataclass
 class TracedWorker:
-    """What one worker wrote. pid: its process. edges: by link. gone: why nothing more came of it."""
+    """What one process of a worker wrote. edges: by link. gone: why nothing more came of it."""
 
     worker: str
     pid: int
@@ -58,6 +60,8 @@ class TracedWorker:
     records: list[bytes] = field(default_factory=list)
     dropped: int = 0
     gone: str = ""
+    again: bool = False
+    """Whether it was started in the place of one that died while the trace was taken."""
 
     def each(self) -> Iterator[Record]:
         """Its records, in the order in which they were written."""
@@ -85,7 +89,8 @@ class Timeline:
         """Events of Chrome's trace format, in no order."""
         ends: dict[tuple[int, int, int], list[tuple[int, bool, int, int, str]]] = defaultdict(list)
         for worker in self.workers:
-            yield _meta("process_name", worker.pid, 0, name=f"worker {worker.worker}")
+            again = " (started again)" if worker.again else ""
+            yield _meta("process_name", worker.pid, 0, name=f"worker {worker.worker}{again}")
             named = {number: _track_name(*track) for number, track in enumerate(worker.tracks)}
             order = sorted(named, key=lambda number: worker.tracks[number])
             for place, number in enumerate(order):
@@ -105,7 +110,10 @@ class Timeline:
         about = {
             "run": self.run,
             "seconds": self.seconds,
-            "dropped": {worker.worker: worker.dropped for worker in self.workers},
+            "dropped": {
+                name: sum(each.dropped for each in self.workers if each.worker == name)
+                for name in (worker.worker for worker in self.workers)
+            },
             "gone": {worker.worker: worker.gone for worker in self.workers if worker.gone},
         }
         with path.open("w", encoding="utf-8") as file:
@@ -194,17 +202,20 @@ def take(
     if not names:
         raise ControlError(f"{run.name} has no workers yet; try again")
     with contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(connect(run, name)) for name in names]
-        workers = [_begin(name, each, most) for name, each in zip(names, connections, strict=True)]
+        now = {name: _begin(stack, run, name, most) for name in names}
+        workers = [worker for worker, _ in now.values()]
         began = time.monotonic()
         with contextlib.suppress(KeyboardInterrupt):  # what was written until then is a trace too
             while time.monotonic() < began + seconds and not over():
-                for worker, connection in zip(workers, connections, strict=True):
+                for name, (worker, connection) in list(now.items()):
                     _read(worker, connection)
-                if all(worker.gone for worker in workers):
+                    if worker.gone and (successor := _successor(stack, run, worker, most)) is not None:
+                        now[name] = successor
+                        workers.append(successor[0])
+                if run.owner() is None:
                     break
                 time.sleep(POLL_S)
-        for worker, connection in zip(workers, connections, strict=True):
+        for worker, connection in now.values():
             _end(worker, connection)
         return Timeline(run.name, round(time.monotonic() - began, 3), workers)
 
@@ -216,10 +227,26 @@ def new_file(run: RunDirectory) -> Path:
     return folder / f"trace-{time.strftime('%Y%m%d-%H%M%S')}.json"
 
 
-def _begin(name: str, connection: Connection, most: int) -> TracedWorker:
+def _begin(
+    stack: contextlib.ExitStack, run: RunDirectory, name: str, most: int, seconds: float = CONNECT_S
+) -> tuple[TracedWorker, Connection]:
+    """Let a worker write; until the end of the stack."""
+    connection = stack.enter_context(connect(run, name, seconds))
     told = connection.ask("trace_start", most=most)
     edges = {int(link): str(edge) for link, edge in told["edges"].items()}
-    return TracedWorker(name, int(connection.hello["pid"]), edges, int(told["now"]))
+    return TracedWorker(name, int(connection.hello["pid"]), edges, int(told["now"])), connection
+
+
+def _successor(
+    stack: contextlib.ExitStack, run: RunDirectory, gone: TracedWorker, most: int
+) -> tuple[TracedWorker, Connection] | None:
+    """The process that was started in the place of one that died, if it is there yet."""
+    try:
+        worker, connection = _begin(stack, run, gone.worker, most, SUCCESSOR_S)
+    except ControlError:  # not yet; the next look tries again
+        return None
+    worker.again = True
+    return worker, connection
 
 
 def _read(worker: TracedWorker, connection: Connection) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -126,6 +128,56 @@ def test_what_a_worker_wrote_before_it_died_or_the_user_left_is_kept(home: Home)
     names = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e["name"] == "thread_name"}
     assert {"source[0]", "sink[0]"} <= {names[event["pid"], event["tid"]] for event in slices(events)}
     ended(running)
+
+
+def test_a_worker_that_is_started_again_while_it_is_traced_is_in_the_trace_twice(home: Home):
+    running = started(home)
+    tracing = subprocess.Popen(
+        [*FLOW, "trace", "--seconds", "60", "-o", str(home.path / "trace.json")],
+        cwd=ROOT,
+        env=home.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    running.until(lambda: _connections(tracing.pid) == 2, "the trace to begin")
+    running.until_arrived(len(running.received()) + 20)
+    first = running.worker_pids()["making"]
+    os.kill(first, signal.SIGKILL)
+    running.until(lambda: running.worker_pids().get("making", first) != first, "another")
+    running.until(lambda: _connections(tracing.pid) == 3, "it to be traced")
+    running.until_arrived(len(running.received()) + 20)
+    tracing.send_signal(signal.SIGINT)
+    output, error = tracing.communicate(timeout=20)
+    assert tracing.returncode == 0, error
+    assert "records of 2 workers" in output
+    assert "the one started in its place is in the trace too" in error
+    trace = json.loads((home.path / "trace.json").read_text())
+    events = trace["traceEvents"]
+    assert_sound(events)
+    processes = {event["args"]["name"]: event["pid"] for event in events if event["name"] == "process_name"}
+    assert processes.keys() == {"worker main", "worker making", "worker making (started again)"}
+    assert processes["worker making"] == first
+    second = processes["worker making (started again)"]
+    ends = {pid: max(each["ts"] for each in slices(events) if each["pid"] == pid) for pid in processes.values()}
+    begins = min(each["ts"] for each in slices(events) if each["pid"] == second and each["cat"] != "take")
+    assert ends[first] < begins
+    # Messages of both processes found their way to the other worker.
+    assert {begin["pid"] for begin, end in arrows(events, "message") if end["pid"] == processes["worker main"]} >= {
+        first,
+        second,
+    }
+    assert trace["otherData"]["dropped"] == {"main": 0, "making": 0}
+    ended(running)
+
+
+def _connections(pid: int) -> int:
+    """How many sockets a process has; `flow trace` keeps one for each process that it traces."""
+    found = 0
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += os.readlink(each).startswith("socket:")
+    return found
 
 
 def test_bad_words_are_refused(home: Home):

@@ -157,4 +157,4 @@ def page_of(web: Web, *, width: int = 1280, height: int = 800, dark: bool = True
             page.goto(web.link)
             yield page
             page.close()
-    assert complaints == []
+    assert complaints == [], complaints

@@ -5,7 +5,8 @@
     └────────────────┘              └────────────────┘
 
 Columns by the longest way over streams and calls; an edge that would close a cycle runs back, below everything.
-A long edge passes the columns between in free rows. Figures in, letters and styles out.
+A long edge passes the columns between in free rows. Lines cross and never lie on each other (lanes.py): each can be
+followed. Figures in, letters and styles out.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from flow.inspect.bottleneck import node_of
 from flow.inspect.figures import EdgeFigures, NodeFigures, Overview
 from flow.inspect.terminal.canvas import Canvas
+from flow.inspect.terminal.lanes import Rows, Way, find_ways
 from flow.view.overview import bar, figure, percent
 
 BAR = 8
@@ -59,8 +61,9 @@ def graph_rows(overview: Overview) -> list[list[tuple[str, str]]]:
     }
     chains, back = _chains(edges, layers, boxes)
     columns = _columns(boxes, [link for chain in chains.values() for link in itertools.pairwise(chain)])
-    gutters = _place(columns, boxes, edges, chains, back)
+    _stack(columns, boxes)
     _order_ports(boxes, chains, back)
+    gutters = _spread(columns, boxes, edges, chains, back)
     canvas = Canvas()
     for name, box in boxes.items():
         if box.node:
@@ -177,35 +180,65 @@ def _columns(boxes: Mapping[str, _Box], links: Sequence[tuple[str, str]]) -> lis
     return columns
 
 
-def _place(
+def _stack(columns: Sequence[Sequence[str]], boxes: Mapping[str, _Box]) -> None:
+    """Set the row of each box."""
+    for column in columns:
+        y = 0
+        for key in column:
+            boxes[key].y = y
+            y += boxes[key].height + 1
+
+
+@dataclass
+class _Gutter:
+    """The free space before a column, or after the last. x: of its first lane. ways: of the edges that pass it."""
+
+    ways: dict[int, Way]
+    x: int = 0
+
+
+def _spread(
     columns: Sequence[Sequence[str]],
     boxes: Mapping[str, _Box],
     edges: Sequence[EdgeFigures],
     chains: Mapping[int, Sequence[str]],
     back: Sequence[int],
-) -> dict[int, int]:
-    """Set where each box lies; returns where the free space before each column begins (and after the last)."""
-    gutters: dict[int, int] = {}
-    coming = [sum(boxes[node_of(edges[number].receiver)].layer == at for number in back) for at in range(len(columns))]
-    leaving = [sum(boxes[node_of(edges[number].sender)].layer == at for number in back) for at in range(len(columns))]
-    x = 0
-    for at, column in enumerate(columns):
-        gutters[at] = x
-        passing = sum(boxes[a].layer == at - 1 for chain in chains.values() for a in chain[:-1])
-        labels = [len(label(edges[number])) for number, chain in chains.items() if boxes[chain[0]].layer == at - 1]
-        lanes = passing + coming[at] + (leaving[at - 1] if at else 0)
-        x += lanes + (max(labels, default=0) + 5 if at else 2 * bool(lanes))
-        width = max(
-            [4 + max(len(line) for line in [box.node, *box.lines]) for key in column if (box := boxes[key]).node],
-            default=1,
-        )
-        y = 0
-        for key in column:
-            boxes[key].x, boxes[key].y, boxes[key].width = x, y, width
-            y += boxes[key].height + 1
-        x += width
-    gutters[len(columns)] = x
+) -> list[_Gutter]:
+    """Set where each column lies; returns the space before each, and after the last."""
+    lines: list[dict[int, Rows]] = [{} for _ in range(len(columns) + 1)]
+    labels = [0] * (len(columns) + 1)
+    for number, chain in chains.items():
+        for a, b in itertools.pairwise(chain):
+            rows = boxes[a].row(number, leaving=True), boxes[b].row(number, leaving=False)
+            lines[boxes[b].layer][number] = rows
+        gutter = boxes[chain[0]].layer + 1
+        labels[gutter] = max(labels[gutter], len(label(edges[number])) + 2)
+    for number in back:
+        begin, end = boxes[node_of(edges[number].sender)], boxes[node_of(edges[number].receiver)]
+        lines[begin.layer + 1][_leaving(number)] = begin.row(number, leaving=True), None
+        lines[end.layer][number] = None, end.row(number, leaving=False)
+    below = range(_bottom(boxes), _bottom(boxes) + len(back))
+    gutters, x = [], 0
+    for at, those in enumerate(lines):
+        ways, lanes = find_ways(those, below)
+        gutters.append(_Gutter(ways, x + labels[at] + 1))
+        x += labels[at] + lanes + 3 if those else 2 * bool(at)
+        if at < len(columns):
+            column = [boxes[key] for key in columns[at]]
+            wide = [4 + max(len(line) for line in [box.node, *box.lines]) for box in column if box.node]
+            for box in column:
+                box.x, box.width = x, max(wide, default=1)
+            x += max(wide, default=1)
     return gutters
+
+
+def _leaving(number: int) -> int:
+    """An edge that runs back is two lines, which may be in one gutter: the number of the one at its sender."""
+    return -1 - number
+
+
+def _bottom(boxes: Mapping[str, _Box]) -> int:
+    return max((box.y + box.height for box in boxes.values()), default=0)
 
 
 def _draw_box(canvas: Canvas, box: _Box, style: str) -> None:
@@ -222,44 +255,65 @@ def _draw_edges(
     edges: Sequence[EdgeFigures],
     chains: Mapping[int, Sequence[str]],
     back: Sequence[int],
-    gutters: Mapping[int, int],
+    gutters: Sequence[_Gutter],
 ) -> None:
-    free = {at: _first_lane(at, boxes, gutters) for at in gutters}
-    bottom = max((box.y + box.height for box in boxes.values()), default=0)
-
-    def lane(gutter: int) -> int:
-        free[gutter] -= 1
-        return free[gutter]
-
     for number, chain in chains.items():
-        style = edge_style(edges[number])
         points: list[tuple[int, int]] = []
         for a, b in itertools.pairwise(chain):
             begin, end = boxes[a], boxes[b]
             y, to_y = begin.row(number, leaving=True), end.row(number, leaving=False)
-            x = lane(end.layer)
-            points += [(begin.x + begin.width - (1 if begin.node else 0), y), (x, y), (x, to_y)]
-        last = boxes[chain[-1]]
-        canvas.path([*points, (last.x, points[-1][1])], style)
-        canvas.text(last.x - 1, points[-1][1], "►", style)
+            points += [
+                (begin.x + begin.width - (1 if begin.node else 0), y),
+                *_turns(gutters[end.layer], number, y, to_y),
+            ]
+        _draw_edge(canvas, edges[number], [*points, (boxes[chain[-1]].x, points[-1][1])])
         first = boxes[chain[0]]
-        canvas.text(first.x + first.width, points[0][1], f" {label(edges[number])} ", style)
-    for depth, number in enumerate(back):
+        canvas.text(first.x + first.width, points[0][1], f" {label(edges[number])} ", edge_style(edges[number]))
+    lanes = []
+    for low, number in enumerate(back, _bottom(boxes)):
         begin, end = boxes[node_of(edges[number].sender)], boxes[node_of(edges[number].receiver)]
-        style, low = edge_style(edges[number]), bottom + depth
-        right = lane(begin.layer + 1) if begin.layer + 1 < len(gutters) - 1 else begin.x + begin.width + 1 + depth
-        left = lane(end.layer)
+        right, left = (
+            gutter.x + (gutter.ways[line].first or 0)
+            for gutter, line in ((gutters[begin.layer + 1], _leaving(number)), (gutters[end.layer], number))
+        )
         y, to_y = begin.row(number, leaving=True), end.row(number, leaving=False)
         way = [(begin.x + begin.width - 1, y), (right, y), (right, low), (left, low), (left, to_y), (end.x, to_y)]
-        canvas.path(way, style)
-        canvas.text(end.x - 1, to_y, "►", style)
-        canvas.text(left + 2, low, f" {edges[number].sender.rpartition('.')[2]} {label(edges[number])} ", style)
+        _draw_edge(canvas, edges[number], way)
+        lanes += [(right, low), (left, low)]
+    for low, number in enumerate(back, _bottom(boxes)):
+        crossed = sorted(x for x, down_to in lanes if down_to >= low)
+        ends = [x for x, down_to in lanes if down_to == low]
+        _label_below(canvas, edges[number], low, [x for x in crossed if min(ends) <= x <= max(ends)])
 
 
-def _first_lane(gutter: int, boxes: Mapping[str, _Box], gutters: Mapping[int, int]) -> int:
-    """The place of a gutter's rightmost upright line, left of its arrows."""
-    right = min((box.x for box in boxes.values() if box.layer == gutter), default=gutters[gutter])
-    return right - 1
+def _turns(gutter: _Gutter, number: int, y: int, to_y: int) -> list[tuple[int, int]]:
+    """The corners of an edge in the space between two columns."""
+    way = gutter.ways[number]
+    if way.first is None:
+        return []
+    x = gutter.x + way.first
+    if way.second is None:
+        return [(x, y), (x, to_y)]
+    return [(x, y), (x, way.row), (gutter.x + way.second, way.row), (gutter.x + way.second, to_y)]
+
+
+def _draw_edge(canvas: Canvas, edge: EdgeFigures, points: list[tuple[int, int]]) -> None:
+    canvas.path(points, edge_style(edge))
+    x, y = points[-1]
+    canvas.text(x - 1, y, "►", edge_style(edge))
+
+
+def _label_below(canvas: Canvas, edge: EdgeFigures, y: int, uprights: Sequence[int]) -> None:
+    """Write on the row on which an edge runs back, between the lines that cross it there."""
+    spaces = [(x + 2, to_x - 2) for x, to_x in itertools.pairwise(uprights)]
+    port, said = edge.sender.rpartition(".")[2], label(edge)
+    wanted = len(f" {port} {said} ")
+    begin, end = next(
+        (each for each in spaces if each[1] - each[0] >= wanted), max(spaces, key=lambda each: each[1] - each[0])
+    )
+    kept = max(end - begin - len(said) - 3, 0)
+    text = f" {port[:kept]} {said} " if kept else f" {said} "
+    canvas.text(begin, y, text[: max(end - begin, 0)], edge_style(edge))
 
 
 def label(edge: EdgeFigures) -> str:

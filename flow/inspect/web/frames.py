@@ -9,7 +9,7 @@ import json
 import math
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 from flow.inspect.curves import follow
@@ -73,7 +73,7 @@ class Frames:
         if shape != self._shape:
             self._shape = shape
             self._frames["picture"].put(picture(self.run, overview))
-        told = _rounded(asdict(overview))
+        told = _rounded(overview)
         for edge, figures in zip(told["edges"], overview.edges, strict=True):
             edge["fill"] = _short(figures.fill)
         self._frames["figures"].put({**told, "control": self._control, "now": round(time.time(), 1)})
@@ -124,12 +124,11 @@ def _short(value: float) -> float | None:
 
 
 def _rounded(value: Any) -> Any:
-    """The same with every float short."""
+    """The same with every float short, and records as dictionaries."""
+    if is_dataclass(value):
+        value = vars(value)
     if isinstance(value, dict):
-        return {
-            key: value if key == "time" else _rounded(value) if isinstance(value, (dict, list, tuple, float)) else value
-            for key, value in value.items()
-        }
+        return {key: each if key == "time" else _rounded(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_rounded(each) for each in value]
     return _short(value) if isinstance(value, float) else value

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from flow.inspect.figures import EdgeFigures, NodeFigures, Overview
 from flow.inspect.terminal.canvas import Canvas
 from flow.inspect.terminal.graph import find_layers, graph_rows
+from flow.inspect.terminal.lanes import find_ways
 
 
 def node(name, state="running", busy=0.5, replica=0):
@@ -21,7 +22,7 @@ def node(name, state="running", busy=0.5, replica=0):
 
 
 def edge(sender, receiver, kind, number):
-    return EdgeFigures(f"{sender}.o{number}", f"{receiver}.i", kind, 1000 + number, 0, 1, 4, 0, 0, 0, 0, 0)
+    return EdgeFigures(f"{sender}.o{number}", f"{receiver}.i", kind, 11 * (number + 1), 0, 1, 4, 0, 0, 0, 0, 0)
 
 
 def overview(nodes, edges, bottleneck=None):
@@ -49,7 +50,89 @@ def test_every_node_and_every_edge_is_drawn_once(graph):
         assert text.count(f" {one.node} ") == 1
     assert text.count("►") == len(edges)
     assert text.count("50%") == len(nodes)
-    assert all(f"{1 + number / 1000:.3g}k/s" in text for number in range(len(edges)))
+    assert all(f" {11 * (number + 1)}/s" in text for number in range(len(edges)))
+
+
+AHEAD = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
+TURNS = {
+    "┐": {"right": "down", "up": "left"},
+    "┘": {"right": "up", "down": "left"},
+    "┌": {"left": "down", "up": "right"},
+    "└": {"left": "up", "down": "right"},
+}
+
+
+def box_of(text, name):
+    """The rows and columns inside a node's box."""
+    rows = text.split("\n")
+    y, x = next((at, row.index(f"┌ {name} ")) for at, row in enumerate(rows) if f"┌ {name} " in row)
+    right = rows[y].index("┐", x)
+    bottom = next(at for at in range(y + 1, len(rows)) if rows[at][x] == "└" and rows[at][right] == "┘")
+    return y, bottom, x, right
+
+
+def followed(rows, x, y, way):
+    """Where a line ends, as the eye follows it: straight over crossings and letters, round corners, nowhere else."""
+    for _ in range(20_000):
+        x, y = x + AHEAD[way][0], y + AHEAD[way][1]
+        letter = rows[y][x]
+        if letter in TURNS:
+            way = TURNS[letter][way]
+        elif letter in "►├":
+            return letter, x, y
+        else:
+            straight = "│" if way in ("up", "down") else "─"
+            # A label stands on level lines alone.
+            assert letter in (straight, "┼") or (letter not in "─│┬┴┤" and way in ("left", "right")), (letter, x, y)
+    raise AssertionError("it goes round and round")
+
+
+@given(graph=graphs())
+def test_every_edge_can_be_followed_from_its_sender_to_its_receiver(graph):
+    nodes, edges = graph
+    text = text_of(graph_rows(overview(nodes, edges)))
+    rows = text.split("\n")
+    boxes = {one.node: box_of(text, one.node) for one in nodes}
+    for number, one in enumerate(edges):
+        rate = f" {11 * (number + 1)}/s"
+        ((x, y),) = [(row.index(rate) + 1, y) for y, row in enumerate(rows) if rate in row]
+        ends = {}
+        for way in ("left", "right"):
+            letter, *place = followed(rows, x, y, way)
+            ends[letter] = place
+        assert ends.keys() == {"►", "├"}, text
+        (from_x, from_y), (to_x, to_y) = ends["├"], ends["►"]
+        top, bottom, _, right = boxes[one.sender.partition(".")[0]]
+        assert (top < from_y < bottom, from_x) == (True, right), text
+        top, bottom, left, _ = boxes[one.receiver.partition(".")[0]]
+        assert (top < to_y < bottom, to_x) == (True, left - 1), text
+
+
+LINES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=7).filter(
+    lambda those: all(len({each[end] for each in those}) == len(those) for end in (0, 1))
+)
+
+
+@given(lines=LINES)
+def test_lines_of_one_space_share_no_piece_of_a_row_and_no_lane(lines):
+    ways, lanes = find_ways(dict(enumerate(lines)), range(20, 23))
+    level, upright = [], []
+    for number, (y, to_y) in enumerate(lines):
+        way = ways[number]
+        if way.first is None:
+            assert y == to_y
+            level.append((y, -1, lanes))
+            continue
+        last = way.first if way.second is None else way.second
+        level += [(y, -1, way.first), (to_y, last, lanes)]
+        upright += [way.first] if way.second is None else [way.first, way.second]
+        if way.second is not None:
+            assert way.row not in range(20, 23)
+            level.append((way.row, *sorted((way.first, way.second))))
+    assert sorted(upright) == list(range(lanes))
+    for at, (row, begin, end) in enumerate(level):
+        for other, other_begin, other_end in level[:at]:
+            assert row != other or end < other_begin or other_end < begin
 
 
 @given(graph=graphs())
