@@ -97,6 +97,7 @@ class Out(Generic[M]):
         self._credit_came: trio.lowlevel.ParkingLot = credit_came
         self._handling = spec.measures.handling
         self._turns = [0 for _ in groups]
+        self._all = [link for group in groups for link in group]
         self._until_yield = 0
 
     @property
@@ -143,6 +144,8 @@ class Out(Generic[M]):
 
     async def _free_links(self, size: int) -> list[StreamLink]:
         """A link with room in each group, once every group has one."""
+        if len(self._all) == 1 and self._all[0].window.fits(size):  # as most ports are, most of the time
+            return self._all
         while True:
             free = [self._free_link(index, size) for index in range(len(self._groups))]
             links = [link for link in free if link is not None]

@@ -296,7 +296,8 @@ def plans(settings: Mapping[str, Any]) -> Any:
 
 
 def board() -> Given:
-    settings = {"game": GAME, "lanes": st.integers(1, 2), "groups": 1, "temperature": 1.0}
+    openings = {"opening_share": st.sampled_from([0.0, 0.5]), "opening_moves": st.integers(1, 3)}
+    settings = {"game": GAME, "lanes": st.integers(1, 2), "groups": 1, "temperature": 1.0, **openings}
     return Given(settings, answers={"planner": plans})
 
 

@@ -7,9 +7,9 @@
 
 What was played stays: moves, rewards, observations. What the search said of each position is said again by the search
 of today, so that the same environment steps teach for longer. It is the search that plays, with noise at its roots:
-without, a policy that is searched again and again hardens on what it happens to prefer (EfficientZero's public code
-keeps the noise too; `tools.claims.muzero_reanalyze`). Value targets change where they are bootstrapped
-(td_steps above 0); where they are outcomes they stay, and policies are what is refreshed.
+without, a policy that is searched again and again hardens on what it happens to prefer, and learned slower than one
+that was never planned anew (on Nim; EfficientZero's public code keeps the noise too). Value targets change where they
+are bootstrapped (td_steps above 0); where they are outcomes they stay, and policies are what is refreshed.
 """
 
 from __future__ import annotations

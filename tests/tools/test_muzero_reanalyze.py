@@ -17,28 +17,37 @@ from tools.claims.muzero_reanalyze import NAMES, Curve, checks  # noqa: E402
 from tools.claims.nim_selfplay import Learned, Training, _line, _record, _refresh, plan  # noqa: E402
 
 
-def curve(*blunders: float) -> Curve:
-    return Curve(tuple(range(100, 100 * len(blunders) + 1, 100)), blunders)
+def curve(*blunders: float, policy: tuple[float, ...] | None = None) -> Curve:
+    return Curve(tuple(range(100, 100 * len(blunders) + 1, 100)), blunders, policy or blunders)
 
 
 def test_moves_to_a_share_are_those_at_which_three_in_a_row_come_to_it():
-    found = curve(0.7, 0.2, 0.7, 0.6, 0.5, 0.4, 0.1)
-    assert found.moves_to(0.51) == 400  # 0.2, 0.7, 0.6
-    assert found.moves_to(0.34) == 700
-    assert found.moves_to(0.1) is None
+    found = curve(0.7, 0.2, 0.7, 0.6, 0.5, 0.4, 0.1, policy=(0.9,) * 7)
+    assert found.moves_to(0.51, "search") == 400  # 0.2, 0.7, 0.6
+    assert found.moves_to(0.34, "search") == 700
+    assert found.moves_to(0.1, "search") is None
+    assert found.moves_to(0.89, "policy") is None
 
 
-SLOW, FAST = curve(*[0.7] * 5, *[0.35] * 3), curve(*[0.7] * 2, *[0.35] * 6)
+SLOW, FAST, NEVER = curve(*[0.7] * 5, *[0.35] * 3), curve(*[0.7] * 2, *[0.35] * 6), curve(*[0.7] * 8)
 
 
 def test_the_claim_holds_where_fewer_moves_are_needed_and_fails_where_not():
-    assert all(checks({NAMES[0]: [SLOW], NAMES[1]: [FAST]}).values())
+    assert list(checks({NAMES[0]: [SLOW], NAMES[1]: [FAST]}).values()) == [True, True]
     assert not any(checks({NAMES[0]: [FAST], NAMES[1]: [SLOW]}).values())
     assert not any(checks({NAMES[0]: [FAST], NAMES[1]: [FAST]}).values())
-    never = curve(*[0.7] * 8)
-    (text,) = checks({NAMES[0]: [never], NAMES[1]: [FAST]})
-    assert text.startswith("the agents without Reanalyze come to 60%")
-    assert not any(checks({NAMES[0]: [SLOW], NAMES[1]: [never]}).values())
+    failed = checks({NAMES[0]: [SLOW, SLOW], NAMES[1]: [FAST, NEVER]})
+    assert not any(failed.values())
+    assert all("it does not come there on 1 of 2 seeds" in text for text in failed)
+
+
+def test_what_is_compared_is_what_all_agents_without_come_to_by_search_and_by_policy_apart():
+    mixed = curve(*[0.35] * 8, policy=(0.7,) * 8)  # soon there by search, never by its policy
+    text, other = checks({NAMES[0]: [SLOW, curve(*[0.5] * 8)], NAMES[1]: [mixed, mixed]}).items()
+    assert text[0].startswith("by search, to 50.0% blunders")
+    assert text[1]
+    assert other[0].startswith("by policy, to 50.0% blunders")
+    assert not other[1]
 
 
 def test_a_refreshed_game_has_the_moves_that_were_played_and_the_policies_of_todays_search():
