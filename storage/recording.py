@@ -179,18 +179,14 @@ class RecordingReader:
             return  # its writer has only begun
         self._environment = acquire(path)
         try:
-            needed, there = _needed_bytes(self._environment), data.stat().st_size
-            if there < needed:  # what is not there cannot be read, only crashed at
-                raise StorageError(
-                    f"{data} is cut off: it has {there} bytes of {needed}; copy it again from where it came, whole"
-                )
+            _refuse_cut_off(path, self._environment)
             self._describe()
         except BaseException:
             self._environment.release()
             raise
 
     def _describe(self) -> None:
-        with self._reading() as txn:
+        with explained(self.path), self._reading() as txn:
             value = txn.get(HEAD)
             if value is None:
                 if txn.stat()["entries"]:
@@ -230,7 +226,7 @@ class RecordingReader:
         """How many messages are whole now."""
         if self._environment is None:
             return 0
-        with self._reading() as txn:
+        with explained(self.path), self._reading() as txn:
             return max(0, int(txn.stat()["entries"]) - 1)
 
     def stored_bytes(self) -> int:
@@ -292,15 +288,25 @@ class RecordingReader:
 
 
 def is_recording(path: Path) -> bool:
-    """Whether there is a recording, or one of an earlier version, and not some other thing."""
+    """Whether there is a recording, or one of an earlier version, and not some other thing.
+
+    Where nothing was put in yet it may become one.
+
+    Raises:
+      StorageError: what is there is cut off, or damaged.
+    """
     if path.is_file():
         return True
-    if not (path / DATA).exists():
+    data = path / DATA
+    if not data.exists():
         return False
+    if not data.stat().st_size:
+        return True
     environment = acquire(path)
     try:
-        with environment.env.begin() as txn:
-            return txn.get(HEAD) is not None
+        _refuse_cut_off(path, environment)
+        with explained(path), environment.env.begin() as txn:
+            return txn.get(HEAD) is not None or not txn.stat()["entries"]
     finally:
         environment.release()
 
@@ -322,6 +328,16 @@ def _refuse_others(path: Path) -> None:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from error
     if others and not (path / DATA).exists():
         raise StorageError(f"{path} is no recording of flow: it is a directory that holds {others[0]}")
+
+
+def _refuse_cut_off(path: Path, environment: Environment) -> None:
+    """Before anything is read: what is not there cannot be read through the map, only crashed at."""
+    data = path / DATA
+    needed, there = _needed_bytes(environment), data.stat().st_size
+    if there < needed:
+        raise StorageError(
+            f"{data} is cut off: it has {there} bytes of {needed}; copy it again from where it came, whole"
+        )
 
 
 def _needed_bytes(environment: Environment) -> int:

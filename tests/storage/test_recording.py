@@ -92,6 +92,34 @@ def test_one_that_was_cut_off_in_a_copy_is_told_and_crashes_nobody(folder, sent,
         read(path)
     with pytest.raises(StorageError, match="is cut off"):
         RecordingWriter(path, Everything)
+    with pytest.raises(StorageError, match="is cut off"):
+        is_recording(path)
+
+
+@pytest.mark.parametrize("count", [1, 30, 1000])
+def test_whether_one_that_was_cut_off_is_a_recording_is_asked_without_a_crash(tmp_path, count):
+    path = tmp_path / "cut.flow"
+    with RecordingWriter(path, Other) as writer:
+        for number in range(count):
+            writer.write(Other(number))
+    assert is_recording(path)
+    size = (path / DATA).stat().st_size
+    for cut in sorted({2 << 12, (2 << 12) + 1, 3 << 12, size // 2, size - (1 << 12), size - 1}, reverse=True):
+        if 2 << 12 <= cut < size:
+            os.truncate(path / DATA, cut)
+            with pytest.raises(StorageError, match=r"data.mdb is cut off: it has \d+ bytes of \d+; copy it again"):
+                is_recording(path)
+
+
+def test_pages_that_lmdb_cannot_read_are_told_in_our_words(tmp_path):
+    path = tmp_path / "zeros.flow"
+    with RecordingWriter(path, Other) as writer:
+        writer.write(Other(1))
+    content = (path / DATA).read_bytes()
+    (path / DATA).write_bytes(content[: 2 << 12] + bytes(len(content) - (2 << 12)))
+    for ask in (RecordingReader, is_recording):
+        with pytest.raises(StorageError, match=r"zeros\.flow: .*mdb_"):
+            ask(path)
 
 
 @given(payload=st.binary(min_size=1, max_size=3000), at=st.integers(0, 10_000), bit=st.integers(0, 7))
