@@ -101,15 +101,18 @@ class RecordingWriter:
             self.count, self.missed = reader.count(), reader.missed(message_type)
 
     def _cut(self, keep: int) -> None:
+        stat, data = self._env.stat(), self.path / DATA
+        # More than a transaction that only deletes can take at the end.
+        pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] // 256 + 64
         with explained(self.path), self._env.begin(write=True) as txn:
             cursor = txn.cursor()
             more = cursor.set_range(_KEY.pack(keep))
             while more:
                 more = cursor.delete()
-        # LMDB does not write what it took at the end and let go at once; a reader asks for a file of full length.
-        with explained(self.path), (self.path / DATA).open("r+b") as file:
-            if os.fstat(file.fileno()).st_size < (needed := _needed_bytes(self._environment)):
-                os.ftruncate(file.fileno(), needed)
+            # LMDB does not write what it took at the end and let go at once; a reader asks for a file of full length.
+            # Before the commit: a writer that is killed behind it leaves a whole file.
+            needed = _needed_bytes(self._environment) + pages * stat["psize"]
+            os.truncate(data, max(data.stat().st_size, needed))
 
     def write(self, message: Message) -> None:
         """Append a message.

@@ -10,7 +10,10 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import msgpack
@@ -23,8 +26,9 @@ from jaxtyping import Float32, Shaped, UInt8
 from flow import Array, Message, disk
 from flow.errors import DiskFullError, MissingError, StorageError
 from flow.testing import messages
+from storage import recording
 from storage.dataset import Dataset
-from storage.environment import DATA
+from storage.environment import DATA, Environment, acquire
 from storage.recording import HEAD, RecordingReader, RecordingWriter, is_recording
 from tests.nodes.stream.streams import assert_all_same
 
@@ -43,6 +47,10 @@ class Everything(Message):
 
 class Other(Message):
     number: int
+
+
+class Wave(Message):
+    samples: Float32[Array, "time"]
 
 
 all_of = st.lists(messages(Everything), max_size=5)
@@ -156,6 +164,49 @@ def test_a_writer_cuts_back_to_what_it_is_told_to_keep(folder, sent, keep, more)
         for message in more:
             writer.write(message)
     assert_all_same(read(path), [*sent[:keep], *more])
+
+
+class Killed(BaseException):
+    pass
+
+
+class KilledBehindACommit:
+    """An LMDB environment in which nothing happens behind a commit."""
+
+    def __init__(self, env: lmdb.Environment) -> None:
+        self._env = env
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._env, name)
+
+    @contextmanager
+    def begin(self, write: bool = False, **more: Any) -> Iterator[lmdb.Transaction]:
+        with self._env.begin(write=write, **more) as transaction:
+            yield transaction
+        if write:
+            raise Killed
+
+
+@pytest.mark.parametrize(("count", "keep"), [(1000, 1), (1000, 500), (1000, 999), (2000, 666)])
+def test_a_writer_that_is_killed_while_it_cuts_back_leaves_a_whole_recording(tmp_path, monkeypatch, count, keep):
+    path = tmp_path / "killed.flow"
+    # Of these sizes LMDB takes pages at the end of its file for what it let go, and does not write them.
+    sent = [Wave(np.full(300, number, np.float32)) for number in range(count)]
+    with RecordingWriter(path, Wave) as writer:
+        for message in sent:
+            writer.write(message)
+
+    def killed(path: Path) -> Environment:
+        environment = acquire(path)
+        environment.env = KilledBehindACommit(environment.env)
+        return environment
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "acquire", killed)
+        with pytest.raises(Killed):
+            RecordingWriter(path, Wave, keep=keep)
+    with RecordingReader(path) as reader:
+        assert_all_same(list(reader.messages(Wave)), sent[:keep])
 
 
 @pytest.mark.real_time
