@@ -89,10 +89,16 @@ class RecordingWriter:
 
     def _begin(self, message_type: type[Message], head: bytes, keep: int | None) -> None:
         with RecordingReader(self.path) as reader:
-            if reader.head and reader.head != head:
+            if reader.head and (reader.name, reader.fields) != (message_type.__name__, message_type.fields):
                 raise StorageError(
                     f"{self.path} holds messages {reader.name} of other fields than {message_type.__name__} has; "
                     "record to another place"
+                )
+            if reader.head and reader.head != head:
+                *_, origin = _read_head(self.path, head)
+                raise StorageError(
+                    f"{self.path} was recorded elsewhere: it says of its origin {reader.origin or 'nothing'}, expected "
+                    f"{origin or 'nothing'}; record to another place"
                 )
             if not reader.head:
                 self._put(HEAD, [head])

@@ -259,6 +259,12 @@ def test_what_is_no_recording_of_these_messages_is_told(tmp_path):
         StorageError, match="holds messages Everything of other fields than Other has; record to another"
     ):
         RecordingWriter(path, Other)
+    with RecordingWriter(tmp_path / "here.flow", Other, {"port": "a.b", "into": ("c.d",)}):
+        pass
+    with RecordingWriter(tmp_path / "here.flow", Other, {"port": "a.b", "into": ["c.d"]}):
+        pass
+    with pytest.raises(StorageError, match=r"was recorded elsewhere: .*'a\.b'.*, expected .*'e\.f'.*; record"):
+        RecordingWriter(tmp_path / "here.flow", Other, {"port": "e.f"})
     (path / DATA).write_bytes(b"?" * 20_000)
     with pytest.raises(StorageError, match="not an LMDB file"):
         RecordingReader(path)
