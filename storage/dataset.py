@@ -26,6 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import lmdb
 import msgpack
 
 from flow import disk
@@ -74,7 +75,7 @@ class Dataset:
 
     Raises:
       MissingError: there is none, and none is to be made.
-      StorageError: what is there is none of these, or cannot be opened.
+      StorageError: what is there is no dataset, or cannot be opened.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = False) -> None:
@@ -84,16 +85,21 @@ class Dataset:
         self._shared = acquire(self.path, len(_NAMES))
         self._env = self._shared.env
         try:
-            self._values, self._records, self._parts = self._opened()
+            self._values, self._records, self._parts = self._opened(create)
         except BaseException:
             self.close()
             raise
 
-    def _opened(self) -> tuple[Any, Any, Any]:
+    def _opened(self, create: bool) -> tuple[Any, Any, Any]:
         with explained(self.path):
-            values, records, parts, about = (self._env.open_db(name) for name in _NAMES)
+            try:
+                values, records, parts, about = (self._env.open_db(name, create=create) for name in _NAMES)
+            except lmdb.NotFoundError as error:
+                raise StorageError(f"{self.path} is no dataset: it is an LMDB environment of another kind") from error
             with self._env.begin(db=about) as txn:
                 found = txn.get(b"format")
+            if found is None and not create:
+                raise StorageError(f"{self.path} is no dataset: it does not say its format; import anew")
             if found is None:
                 with self._env.begin(write=True, db=about) as txn:
                     txn.put(b"format", msgpack.packb(FORMAT))

@@ -157,7 +157,7 @@ def _recording(path: Path, verify: bool, as_json: bool) -> int:
 
     with RecordingReader(path) as reader:
         if not reader.head:
-            raise MissingError(f"{path} holds nothing yet, not even the type of its messages")
+            raise MissingError(f"{path} holds nothing yet")
         kind = derived(reader.name, reader.fields)
         count, size = reader.count(), reader.stored_bytes()
         problems = list(reader.problems(kind)) if verify else []
