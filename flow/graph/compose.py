@@ -183,6 +183,7 @@ class _Nodes:
 
         naming = self.naming.within(name, copy.label, self.problems.file)
         level = read_level(source, profile, change, self.reading, naming, self.above, inside)
+        _refuse_unused(level, naming.prefix, self.above[0], inside)
         if not level.whole:
             return None
         for worker, entries in level.workers.items():
@@ -206,6 +207,16 @@ class _Nodes:
             self.problems.add(table, "graph", f"there is no file '{path}'{near_file(path)}")
             return None
         return read_source(path, inside)
+
+
+def _refuse_unused(level: Level, prefix: str, outermost: Path, problems: Problems) -> None:
+    """Note what an included graph says of the whole's workers and hosts, which the outermost file alone can say."""
+    for worker in level.tables.get("memory", {}):
+        name = f"{prefix}.{worker}" if worker in level.workers else worker
+        text = f"memory of an included graph is not used; say it for {name} in [memory] of {outermost}"
+        problems.add("memory", worker, text)
+    if level.tables.get("hosts"):
+        problems.add("hosts", "", f"hosts of an included graph are not used; name them in [hosts] of {outermost}")
 
 
 def _joined(copies: list[Member]) -> Member:
