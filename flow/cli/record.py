@@ -73,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
         f", {writer.missed} dropped between them: it has gaps, and says where" if writer.missed else ", without a gap"
     )
     if not writer.count:
-        print(f"flow record: nothing passed {address}; flow top shows who waits", file=sys.stderr)
+        if not failed:
+            print(f"flow record: nothing passed {address}; flow top shows who waits", file=sys.stderr)
         shutil.rmtree(path)
         return 1
     into = source.origin["into"][0].rpartition(".")[0]

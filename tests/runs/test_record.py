@@ -120,6 +120,10 @@ def test_a_recorder_that_is_killed_or_has_no_room_leaves_what_it_wrote_and_the_r
     found, _ = numbers(small_disk / "full.flow")
     assert f"full.flow: {len(found)} messages, without a gap" in full.stdout
     assert len(found) > 5
+    none = home.flow("record", "source.numbers", "-n", "1", "-o", small_disk / "none.flow")
+    assert (none.returncode, "the recording ends here" in none.stderr) == (1, True), none.stderr
+    assert "nothing passed" not in none.stderr
+    assert not (small_disk / "none.flow").exists()
     running.until_arrived(len(running.received()) + 100)
     assert "started again" not in running.log()
     ended(running)
