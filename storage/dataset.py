@@ -19,6 +19,7 @@ import contextlib
 import hashlib
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import lmdb
 import msgpack
 
 from flow import disk
@@ -37,6 +39,8 @@ KEY_BYTES = 16
 _PLACE = struct.Struct(">16sBI")
 _SUM = struct.Struct("<I")
 _NAMES = (b"values", b"records", b"parts", b"about")
+_opening = threading.Lock()
+"""LMDB opens tables in one transaction of a process at a time."""
 
 
 def content_key(path: Path, how: str) -> str:
@@ -84,24 +88,29 @@ class Dataset:
         self._shared = acquire(self.path, len(_NAMES))
         self._env = self._shared.env
         try:
-            self._values, self._records, self._parts = self._opened()
+            self._values, self._records, self._parts = self._opened(create)
         except BaseException:
             self.close()
             raise
 
-    def _opened(self) -> tuple[Any, Any, Any]:
-        with explained(self.path):
-            values, records, parts, about = (self._env.open_db(name) for name in _NAMES)
-            with self._env.begin(db=about) as txn:
-                found = txn.get(b"format")
-            if found is None:
-                with self._env.begin(write=True, db=about) as txn:
-                    txn.put(b"format", msgpack.packb(FORMAT))
-            elif msgpack.unpackb(found) != FORMAT:
-                raise StorageError(
-                    f"{self.path}: expected {FORMAT}, found {msgpack.unpackb(found)}; use another directory"
-                )
+    def _opened(self, create: bool) -> tuple[Any, Any, Any]:
+        with _opening, explained(self.path), self._to_open_tables() as txn:
+            try:
+                values, records, parts, about = (self._env.open_db(name, txn, create=create) for name in _NAMES)
+            except lmdb.NotFoundError:
+                raise StorageError(f"{self.path} is no dataset; make one elsewhere with: flow data import") from None
+            if create and txn is not None and txn.get(b"format", db=about) is None:
+                txn.put(b"format", msgpack.packb(FORMAT), db=about)
+        with explained(self.path), self._env.begin(db=about) as txn:
+            found = msgpack.unpackb(txn.get(b"format", msgpack.packb(None)))
+        if found != FORMAT:
+            raise StorageError(f"{self.path}: expected {FORMAT}, found {found}; use another directory")
         return values, records, parts
+
+    def _to_open_tables(self) -> contextlib.AbstractContextManager[Any]:
+        # Begun here: `open_db` would begin one by itself, and wait for whoever writes without letting other threads
+        # go on, the writer among them. Where this process may not write it does not wait.
+        return contextlib.nullcontext() if self._env.flags()["readonly"] else self._env.begin(write=True)
 
     def close(self) -> None:
         """Let go of it; the last one here closes the environment."""

@@ -114,7 +114,7 @@ def test_what_is_imported_is_told_verified_and_not_made_again(tmp_path: Path, sm
         (["import", "kinetics", "x", "--into", "y"], "'kinetics' is no layout; there are ucf101, hmdb51, folders"),
         (["import", "folders", "x"], "say where the dataset is to be, as in --into my_dataset"),
         (["info", "nowhere"], "there is no dataset at nowhere; make one with: flow data import"),
-        (["verify", "nowhere", "else"], "expected DATASET, found nowhere else"),
+        (["verify", "nowhere", "else"], "expected DATASET|RECORDING, found nowhere else"),
     ],
 )
 def test_wrong_words_are_said(words, problem, capsys):
