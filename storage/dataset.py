@@ -19,6 +19,7 @@ import contextlib
 import hashlib
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ KEY_BYTES = 16
 _PLACE = struct.Struct(">16sBI")
 _SUM = struct.Struct("<I")
 _NAMES = (b"values", b"records", b"parts", b"about")
+_opening = threading.Lock()
+"""LMDB opens tables in one transaction of a process at a time."""
 
 
 def content_key(path: Path, how: str) -> str:
@@ -75,7 +78,7 @@ class Dataset:
 
     Raises:
       MissingError: there is none, and none is to be made.
-      StorageError: what is there is no dataset, or cannot be opened.
+      StorageError: what is there is none of these, or cannot be opened.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = False) -> None:
@@ -91,23 +94,23 @@ class Dataset:
             raise
 
     def _opened(self, create: bool) -> tuple[Any, Any, Any]:
-        with explained(self.path):
+        with _opening, explained(self.path), self._to_open_tables() as txn:
             try:
-                values, records, parts, about = (self._env.open_db(name, create=create) for name in _NAMES)
-            except lmdb.NotFoundError as error:
-                raise StorageError(f"{self.path} is no dataset: it is an LMDB environment of another kind") from error
-            with self._env.begin(db=about) as txn:
-                found = txn.get(b"format")
-            if found is None and not create:
-                raise StorageError(f"{self.path} is no dataset: it does not say its format; import anew")
-            if found is None:
-                with self._env.begin(write=True, db=about) as txn:
-                    txn.put(b"format", msgpack.packb(FORMAT))
-            elif msgpack.unpackb(found) != FORMAT:
-                raise StorageError(
-                    f"{self.path}: expected {FORMAT}, found {msgpack.unpackb(found)}; use another directory"
-                )
+                values, records, parts, about = (self._env.open_db(name, txn, create=create) for name in _NAMES)
+            except lmdb.NotFoundError:
+                raise StorageError(f"{self.path} is no dataset; make one elsewhere with: flow data import") from None
+            if create and txn is not None and txn.get(b"format", db=about) is None:
+                txn.put(b"format", msgpack.packb(FORMAT), db=about)
+        with explained(self.path), self._env.begin(db=about) as txn:
+            found = msgpack.unpackb(txn.get(b"format", msgpack.packb(None)))
+        if found != FORMAT:
+            raise StorageError(f"{self.path}: expected {FORMAT}, found {found}; use another directory")
         return values, records, parts
+
+    def _to_open_tables(self) -> contextlib.AbstractContextManager[Any]:
+        # Begun here: `open_db` would begin one by itself, and wait for whoever writes without letting other threads
+        # go on, the writer among them. Where this process may not write it does not wait.
+        return contextlib.nullcontext() if self._env.flags()["readonly"] else self._env.begin(write=True)
 
     def close(self) -> None:
         """Let go of it; the last one here closes the environment."""

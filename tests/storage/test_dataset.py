@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lmdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,6 +135,34 @@ def test_what_is_no_dataset_is_refused(tmp_path):
         Dataset(tmp_path / "nothing")
     with Dataset(tmp_path, create=True) as dataset, pytest.raises(StorageError, match="expected 32 hexadecimal digits"):
         dataset.has("short")
+
+
+def test_an_environment_of_another_kind_is_refused_and_stays_as_it_was(tmp_path):
+    with lmdb.open(os.fspath(tmp_path), max_dbs=4) as env, env.begin(write=True) as txn:
+        txn.put(b"other", b"1", db=env.open_db(b"values", txn))
+    before = (tmp_path / "data.mdb").read_bytes()
+    with pytest.raises(StorageError, match="is no dataset"):
+        Dataset(tmp_path)
+    assert (tmp_path / "data.mdb").read_bytes() == before
+
+
+OPENED_BESIDE_A_WRITER = """
+import sys, threading, time
+from storage.dataset import Dataset
+with Dataset(sys.argv[1], create=True) as dataset:
+    with dataset._env.begin(write=True):
+        opened = threading.Thread(target=lambda: Dataset(sys.argv[1], create=sys.argv[2] == "create").close())
+        opened.start()
+        time.sleep(0.3)
+    opened.join()
+"""
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("how", ["create", "read"])
+def test_one_that_is_opened_while_a_thread_writes_does_not_hold_that_thread_up(tmp_path, how):
+    words = [sys.executable, "-c", OPENED_BESIDE_A_WRITER, os.fspath(tmp_path), how]
+    assert subprocess.run(words, cwd=ROOT, timeout=20).returncode == 0
 
 
 def test_a_key_depends_on_the_bytes_and_on_what_is_made_of_them(tmp_path):

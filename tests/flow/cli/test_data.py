@@ -13,9 +13,12 @@ from flow.cli.main import main
 @pytest.mark.parametrize(
     ("tables", "problem"),
     [
-        ([], "holds nothing yet"),
-        ([b"steps", b"values"], "is no dataset: it is an LMDB environment of another kind"),
-        ([b"values", b"records", b"parts", b"about"], "is no dataset: it does not say its format"),
+        ([], " holds nothing yet"),
+        ([b"steps", b"values"], " is no dataset; make one elsewhere with: flow data import"),
+        (
+            [b"values", b"records", b"parts", b"about"],
+            ": expected {'format': 'flow dataset', 'version': 1}, found None",
+        ),
     ],
 )
 @pytest.mark.parametrize("way", ["info", "verify"])
@@ -27,7 +30,7 @@ def test_what_is_neither_a_dataset_nor_a_recording_is_told_and_not_written_into(
             environment.open_db(name)
     before = (tmp_path / "data.mdb").read_bytes()
     assert main(["data", way, str(tmp_path)]) == 1
-    assert f"{tmp_path} {problem}" in capsys.readouterr().err
+    assert f"{tmp_path}{problem}" in capsys.readouterr().err
     assert (tmp_path / "data.mdb").read_bytes() == before
 
 
