@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 import sys
 import time
 from collections.abc import Iterable
@@ -10,12 +10,16 @@ from pathlib import Path
 
 from flow.stats import Page
 
-_STATM = Path("/proc/self/statm")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_STATUS = Path("/proc/self/status")
+_TAKEN = re.compile(r"^Rss(?:Anon|Shmem):\s+(\d+) kB$", re.MULTILINE)
 
 
 class Footprint:
-    """Of this process; told to each page: counter `_cpu_us`, gauges `_memory_bytes` and `_device_bytes`."""
+    """Of this process; told to each page: counter `_cpu_us`, gauges `_memory_bytes` and `_device_bytes`.
+
+    Memory is what is resident of its own and of shared memory. Pages of files, as those of programs and of stores that
+    are read through a map, are not counted: the system takes them back when it needs them.
+    """
 
     def __init__(self, pages: Iterable[Page]) -> None:
         self._cells = [
@@ -29,11 +33,11 @@ class Footprint:
         now = time.process_time()
         grown = int(1e6 * (now - self._told_s))
         self._told_s += grown / 1e6
-        resident = int(_STATM.read_text().split()[1]) * _PAGE_BYTES
+        taken = 1024 * sum(map(int, _TAKEN.findall(_STATUS.read_text())))
         device = _device_bytes()
         for cpu, memory, on_device in self._cells:
             cpu.add(grown)
-            memory.set(resident)
+            memory.set(taken)
             if device:
                 on_device.set(device)
 

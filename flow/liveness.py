@@ -40,7 +40,7 @@ class Liveness:
         return {key: now - when for key, (_, when) in self._seen.items()}
 
     def memory(self, key: str, pid: int) -> int:
-        """Bytes that were resident in the worker of a node replica at its last beat; 0 where that process said none."""
+        """Bytes that the worker of a node replica took at its last beat, see `Footprint`; 0 where it said none."""
         who, size = self._memory.get(key, (pid, 0))
         return size if who == pid else 0
 

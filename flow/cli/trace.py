@@ -53,9 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
         f"{output}: {timeline.records} records of {len(workers)} workers in {timeline.seconds:g} s"
         f"{lost if timeline.dropped else ''}; open it at https://ui.perfetto.dev"
     )
-    for worker in timeline.workers:
+    for number, worker in enumerate(timeline.workers, 1):
         if worker.gone:
-            again = any(each.again and each.worker == worker.worker for each in timeline.workers)
-            after = "; the one started in its place is in the trace too" if again else ""
+            later = [each.again for each in timeline.workers[number:] if each.worker == worker.worker]
+            again = "the one started in its place is in the trace too" if later[:1] == [True] else "it is traced again"
+            after = f"; {again}" if later else ""
             print(f"flow trace: worker {worker.worker} was not there to the end: {worker.gone}{after}", file=sys.stderr)
     return 0

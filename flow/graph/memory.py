@@ -3,8 +3,10 @@
     [memory]
     play = "2 GiB"
 
-What is measured is the memory of its process that is resident, which `flow top` shows. A graph without the table is
-bounded by the machine alone, and there the system chooses whom it kills.
+What is measured is what `flow top` shows: the memory of its process that is resident, its own and shared memory, with
+messages that are lent to others and files in /dev/shm. Pages of files on a disk are not counted, as of a store that it
+reads: the system takes them back when it needs them. A graph without the table is bounded by the machine alone, and
+there the system chooses whom it kills.
 """
 
 from __future__ import annotations

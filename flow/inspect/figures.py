@@ -39,7 +39,7 @@ class NodeFigures:
     """Rows of the batches it serves; each figure is off by at most an eighth, and this one never above the next."""
     batch_max: float | None
     memory: int
-    """Bytes of its worker's resident memory, shared with the other nodes of that worker."""
+    """Bytes that are resident of its worker, without pages of files; shared with the other nodes of that worker."""
     device_memory: int
     """Bytes that torch holds of a GPU in its worker."""
     last_error: str

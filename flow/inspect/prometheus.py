@@ -138,7 +138,9 @@ def _of_workers(overview: Overview, views: Iterable[PageView]) -> Iterator[Metri
     cpu = (((worker,), value / 1e6) for worker, value in used.items())
     yield _counter("flow_worker_cpu_seconds", "Processor time of the worker.", cpu, ("worker",))
     memory = (((each.name,), each.memory) for each in overview.workers)
-    yield _gauge("flow_worker_resident_memory_bytes", "Resident memory of the worker.", memory, ("worker",))
+    yield _gauge(
+        "flow_worker_resident_memory_bytes", "Resident memory of it, without pages of files.", memory, ("worker",)
+    )
     device = (((each.name,), each.device_memory) for each in overview.workers)
     yield _gauge("flow_worker_device_memory_bytes", "Memory that torch holds of a GPU.", device, ("worker",))
 

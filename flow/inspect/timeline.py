@@ -88,21 +88,23 @@ class Timeline:
     def events(self) -> Iterator[dict[str, Any]]:
         """Events of Chrome's trace format, in no order."""
         ends: dict[tuple[int, int, int], list[tuple[int, bool, int, int, str]]] = defaultdict(list)
+        tids: dict[int, dict[tuple[str, str], int]] = defaultdict(dict)
         for worker in self.workers:
+            # By name: a process that was traced twice numbered its tracks twice.
+            known = tids[worker.pid]
+            threads = [known.setdefault(track, len(known)) for track in worker.tracks]
             again = " (started again)" if worker.again else ""
             yield _meta("process_name", worker.pid, 0, name=f"worker {worker.worker}{again}")
-            named = {number: _track_name(*track) for number, track in enumerate(worker.tracks)}
-            order = sorted(named, key=lambda number: worker.tracks[number])
-            for place, number in enumerate(order):
-                yield _meta("thread_name", worker.pid, number, name=named[number])
-                yield _meta("thread_sort_index", worker.pid, number, sort_index=place)
+            for place, track in enumerate(sorted(worker.tracks)):
+                yield _meta("thread_name", worker.pid, known[track], name=_track_name(*track))
+                yield _meta("thread_sort_index", worker.pid, known[track], sort_index=place)
             for record in worker.each():
-                kind, track, _, flow, start, _, sequence, link, _, _ = record
+                kind, number, _, flow, start, _, sequence, link, _, _ = record
                 if kind in (Kind.LEFT, Kind.CAME):
-                    end = (start, kind == Kind.CAME, worker.pid, track, worker.edges.get(link, ""))
+                    end = (start, kind == Kind.CAME, worker.pid, threads[number], worker.edges.get(link, ""))
                     ends[link, flow, sequence].append(end)
                 else:
-                    yield _slice(worker, record)
+                    yield _slice(worker, record, threads[number])
         yield from _arrows(ends)
 
     def write(self, path: Path) -> None:
@@ -132,8 +134,8 @@ def _track_name(node: str, which: str) -> str:
     return f"{name}[{replica}] {which}".rstrip()
 
 
-def _slice(worker: TracedWorker, record: Record) -> dict[str, Any]:
-    number, track, name, _, start, end, sequence, link, a, b = record
+def _slice(worker: TracedWorker, record: Record, tid: int) -> dict[str, Any]:
+    number, _, name, _, start, end, sequence, link, a, b = record
     kind = Kind(number)
     args: dict[str, Any] = {}
     if link != NO_LINK:
@@ -145,7 +147,7 @@ def _slice(worker: TracedWorker, record: Record) -> dict[str, Any]:
         "cat": kind.name.lower(),
         "name": TITLES[kind].format(worker.names[name]),
         "pid": worker.pid,
-        "tid": track,
+        "tid": tid,
         "ts": start / 1000,
         "dur": (end - start) / 1000,
         "args": args,
@@ -231,8 +233,10 @@ def _begin(
     stack: contextlib.ExitStack, run: RunDirectory, name: str, most: int, seconds: float = CONNECT_S
 ) -> tuple[TracedWorker, Connection]:
     """Let a worker write; until the end of the stack."""
-    connection = stack.enter_context(connect(run, name, seconds))
-    told = connection.ask("trace_start", most=most)
+    with contextlib.ExitStack() as own:
+        connection = own.enter_context(connect(run, name, seconds))
+        told = connection.ask("trace_start", most=most)
+        stack.enter_context(own.pop_all())
     edges = {int(link): str(edge) for link, edge in told["edges"].items()}
     return TracedWorker(name, int(connection.hello["pid"]), edges, int(told["now"])), connection
 
@@ -240,17 +244,17 @@ def _begin(
 def _successor(
     stack: contextlib.ExitStack, run: RunDirectory, gone: TracedWorker, most: int
 ) -> tuple[TracedWorker, Connection] | None:
-    """The process that was started in the place of one that died, if it is there yet."""
+    """The process that was started in the place of one that died, or the same that answers again, if it does yet."""
     try:
         worker, connection = _begin(stack, run, gone.worker, most, SUCCESSOR_S)
     except ControlError:  # not yet; the next look tries again
         return None
-    worker.again = True
+    worker.again = worker.pid != gone.pid
     return worker, connection
 
 
 def _read(worker: TracedWorker, connection: Connection) -> None:
-    """Take what waits. A worker that died in between has said what it had."""
+    """Take what waits. A worker that died in between, or does not answer any more, has said what it had."""
     try:
         while not worker.gone:
             told: Words = connection.ask("trace_read", names=len(worker.names), tracks=len(worker.tracks))
@@ -262,6 +266,7 @@ def _read(worker: TracedWorker, connection: Connection) -> None:
                 return
     except ControlError as error:
         worker.gone = str(error)
+        connection.close()  # for a loop that was held up: it takes one trace at a time, which ends with its viewer
 
 
 def _end(worker: TracedWorker, connection: Connection) -> None:

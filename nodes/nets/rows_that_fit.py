@@ -33,7 +33,7 @@ class RowsThatFit:
         self._told: int | None = None
 
     def run(self, rows: int, part: Callable[[int, int], R]) -> list[R]:
-        """What `part` returns of rows low..high-1, for as many parts as it takes.
+        """What `part` returns of rows low..high-1, for as many parts as it takes; no rows are one part.
 
         Args:
           part: computes them; called again for rows that did not fit.
@@ -43,7 +43,7 @@ class RowsThatFit:
         """
         done: list[R] = []
         low = 0
-        while low < rows:
+        while low < rows or not done:
             high = min(rows, low + (self.most or rows))
             found = self._tried(part, low, high)
             if found:
@@ -70,7 +70,7 @@ class RowsThatFit:
         try:
             return [part(low, high)]
         except torch.OutOfMemoryError as error:
-            if high - low == 1:
+            if high - low <= 1:
                 error.add_note("a batch of one row does not fit the device's memory; it needs a larger device")
                 raise
             return []

@@ -201,6 +201,8 @@ class Served:
 
 def _by_planner(planners: Array) -> list[tuple[int, Any]]:
     """Each planner, and which rows are its."""
+    if not len(planners):  # a part of a batch may be padding alone
+        return []
     if (planners == planners[0]).all():  # nearly always
         return [(int(planners[0]), slice(None))]
     return [(int(planner), np.flatnonzero(planners == planner)) for planner in np.unique(planners)]

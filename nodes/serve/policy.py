@@ -108,12 +108,14 @@ class Served:
                 first[None],
                 before,
             )
-            self.cores[lanes[:rows]] = answer.core[:rows]
             logits = answer.logits[0]
             # The largest of logits plus Gumbel noise is a draw from the softmax, without forming it.
             noise = torch.empty_like(logits).exponential_(generator=self.dice).log_()
             actions = (logits - noise).argmax(-1)
-            return actions.cpu().numpy(), logits.float().cpu().numpy(), before.cpu().numpy()
+            said = actions.cpu().numpy(), logits.float().cpu().numpy(), before.cpu().numpy()
+            # Last: where memory ran out before, the same rows come again.
+            self.cores[lanes[:rows]] = answer.core[:rows]
+            return said
 
     def _make_room(self, lanes: int) -> None:
         import torch

@@ -7,12 +7,16 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from flow.inspect.client import Connection
 from flow.inspect.session import Session
+from flow.inspect.timeline import take
 from tests.flow.inspect.timelines import arrows, assert_sound, enclosing, slices
 from tests.runs.running import FLOW, ROOT, Home, graph_text
 from tests.runs.test_control import ended, killed, told
@@ -140,13 +144,14 @@ def test_a_worker_that_is_started_again_while_it_is_traced_is_in_the_trace_twice
         stderr=subprocess.PIPE,
         text=True,
     )
-    running.until(lambda: _connections(tracing.pid) == 2, "the trace to begin")
-    running.until_arrived(len(running.received()) + 20)
+    running.until(lambda: len(_connections(tracing.pid)) == 2, "the trace to begin")
+    held = _connections(tracing.pid)
+    running.until_arrived(len(running.received()) + 200)  # what it was asked for in time, ten times a second
     first = running.worker_pids()["making"]
     os.kill(first, signal.SIGKILL)
     running.until(lambda: running.worker_pids().get("making", first) != first, "another")
-    running.until(lambda: _connections(tracing.pid) == 3, "it to be traced")
-    running.until_arrived(len(running.received()) + 20)
+    running.until(lambda: len(_connections(tracing.pid) - held) == 1, "it to be traced")
+    running.until_arrived(len(running.received()) + 200)
     tracing.send_signal(signal.SIGINT)
     output, error = tracing.communicate(timeout=20)
     assert tracing.returncode == 0, error
@@ -171,13 +176,43 @@ def test_a_worker_that_is_started_again_while_it_is_traced_is_in_the_trace_twice
     ended(running)
 
 
-def _connections(pid: int) -> int:
-    """How many sockets a process has; `flow trace` keeps one for each process that it traces."""
-    found = 0
+def test_a_worker_whose_loop_was_held_up_is_traced_again_when_it_answers(home: Home, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(Connection.ask.__kwdefaults__, "seconds", 1.0)
+    running = started(home)
+    there, over = _connections(os.getpid()), threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        try:
+            tracing = threads.submit(take, running.run, 60.0, over=over.is_set)
+            running.until(lambda: len(_connections(os.getpid()) - there) == 2, "the trace to begin")
+            held = _connections(os.getpid())
+            running.until_arrived(len(running.received()) + 200)
+            pid = running.worker_pids()["making"]
+            os.kill(pid, signal.SIGSTOP)
+            running.until(lambda: held - _connections(os.getpid()), "the trace to take it for gone")
+            os.kill(pid, signal.SIGCONT)
+            running.until(lambda: len(_connections(os.getpid()) - there) == 2, "it to be traced again")
+            running.until_arrived(len(running.received()) + 200)
+        finally:
+            over.set()
+        timeline = tracing.result(20)
+    first, second = (worker for worker in timeline.workers if worker.worker == "making")
+    assert "did not answer 'trace_read'" in first.gone
+    assert (second.pid, second.again, second.gone) == (pid, False, "")
+    assert second.records
+    events = list(timeline.events())
+    assert_sound(events)
+    names = {(e["pid"], e["tid"], e["args"]["name"]) for e in events if e["name"] == "thread_name"}
+    assert len({name[:2] for name in names}) == len(names)  # a thread of the trace is one of the process
+    ended(running)
+
+
+def _connections(pid: int) -> set[str]:
+    """The sockets that a process has; `flow trace` keeps one for each process that it traces."""
+    found = set()
     for each in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(OSError):
-            found += os.readlink(each).startswith("socket:")
-    return found
+            found.add(os.readlink(each))
+    return {each for each in found if each.startswith("socket:")}
 
 
 def test_bad_words_are_refused(home: Home):

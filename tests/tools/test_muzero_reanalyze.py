@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason='needs PyTorch: pip install "flow-re
 from nodes.env.board import Lanes  # noqa: E402
 from nodes.games.interface import game_named  # noqa: E402
 from nodes.serve.muzero import Served  # noqa: E402
-from tools.claims.muzero_reanalyze import NAMES, Curve, checks  # noqa: E402
+from tools.claims.muzero_reanalyze import NAMES, Curve, checks, main  # noqa: E402
 from tools.claims.nim_selfplay import Learned, Training, _line, _record, _refresh, plan  # noqa: E402
 
 
@@ -75,3 +75,9 @@ def test_a_refreshed_game_has_the_moves_that_were_played_and_the_policies_of_tod
         np.testing.assert_array_equal(after.observations, before.observations)
         np.testing.assert_allclose(after.policies, policies[drawn.index(at)], rtol=1e-6)
         np.testing.assert_allclose(after.values, values[drawn.index(at)], atol=1e-6)
+
+
+def test_fewer_rounds_than_three_examinations_take_are_refused(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["muzero_reanalyze", "--seeds", "0", "--rounds", "14"])
+    with pytest.raises(SystemExit, match=r"--rounds 14 is too few: .* give 15 or more"):
+        main()

@@ -64,6 +64,11 @@ def main() -> int:
         a_round="8 games and 100 updates",
         picture="blunders over moves played",
     )
+    if asked.rounds < EVERY * IN_A_ROW:
+        raise SystemExit(
+            f"--rounds {asked.rounds} is too few: an agent is examined after every {EVERY} rounds, and the mean of "
+            f"{IN_A_ROW} examinations is what is compared; give {EVERY * IN_A_ROW} or more"
+        )
     solution = solve(game_named("nim"))
     plain = Training(0, rounds=asked.rounds, games=GAMES)
     found: dict[str, list[Curve]] = {name: [] for name in NAMES}

@@ -55,6 +55,13 @@ def test_buffers_are_made_once_for_each_bucket():
     assert sum(len(slot._buffers) for slot in runner.slots) == 4  # of two buckets, what goes in and what comes out
 
 
+def test_a_batch_without_rows_is_answered_with_none():
+    runner = InFlight(lambda x: (x * 2, x.sum(-1)), CPU)
+    twice, total = runner.finish(runner.begin([values(0)]))
+    assert twice.shape == (0, 4)
+    assert total.shape == (0,)
+
+
 def test_more_batches_than_slots_are_refused_and_a_batch_that_fails_frees_its_slot():
     def fails(x):
         if len(x) == 3:

@@ -30,7 +30,9 @@ def test_each_row_is_computed_once_in_order_and_what_fits_is_remembered(batches,
 
     for rows in batches:
         limit = fits.most
-        assert list(chain.from_iterable(fits.run(rows, part))) == list(range(rows))
+        parts = fits.run(rows, part)
+        assert parts  # what has no rows has its shapes and dtypes all the same
+        assert list(chain.from_iterable(parts)) == list(range(rows))
         if max(batches) <= room:
             assert fits.most is None
         elif limit is not None:
@@ -58,6 +60,16 @@ def test_a_batch_with_padding_is_answered_as_if_it_had_fitted(total, real, room)
     found = answered(RowsThatFit(), answer, asked, real)
     np.testing.assert_array_equal(found.lane_ids, np.arange(real))
     np.testing.assert_array_equal(found.observations, asked.observations[:real])
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_what_cannot_be_halved_and_does_not_fit_is_an_error(rows):
+    def part(low, high):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        RowsThatFit().run(rows, part)
+    assert "needs a larger device" in caught.value.__notes__[0]
 
 
 def test_another_error_than_memory_passes_and_is_not_tried_again():

@@ -14,7 +14,8 @@ from nodes.games.messages import Roots, Steps  # noqa: E402
 from nodes.messages import Weights  # noqa: E402
 from nodes.nets.muzero import build  # noqa: E402
 from nodes.nets.weights import weights_of  # noqa: E402
-from nodes.serve.muzero import model  # noqa: E402
+from nodes.serve.in_parts import answered  # noqa: E402
+from nodes.serve.muzero import Served, model  # noqa: E402
 from tests.nodes.serve.modules_for_tests import memory_for  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -79,6 +80,21 @@ async def test_planners_that_name_the_same_slots_do_not_see_each_others_hidden_s
         np.testing.assert_allclose(alone.steps[0].values, together.steps[planner].values, atol=1e-6)
         np.testing.assert_allclose(alone.steps[0].logits, together.steps[planner].logits, atol=1e-6)
     assert np.abs(together.steps[0].values - together.steps[1].values).max() > 1e-4
+
+
+def test_a_batch_that_is_padding_behind_some_row_is_answered_in_parts_as_whole():
+    torch.set_num_threads(1)
+    whole, parts = (Served((15,), 12, "mlp", 16) for _ in range(2))
+    parts.network.load_state_dict(whole.network.state_dict())
+    asked, moves = roots(1, list(range(32))), steps(1, list(range(32)), [3] * 32, list(range(32, 64)))
+    for what, message in (("roots", asked), ("steps", moves)):
+        expected = answered(whole.fits, getattr(whole, what), message, 12)
+        with memory_for(8):
+            found = answered(parts.fits, getattr(parts, what), message, 12)
+        assert parts.fits.most == 8
+        assert len(found.values) == 32
+        for field in ("rewards", "logits", "values"):
+            np.testing.assert_allclose(getattr(found, field)[:12], getattr(expected, field)[:12], atol=1e-6)
 
 
 async def test_a_slot_that_is_named_again_holds_the_newer_state():

@@ -8,7 +8,7 @@ from flow.testing.harness import drive  # noqa: E402
 from nodes.messages import Observations, Weights  # noqa: E402
 from nodes.nets.interface import build  # noqa: E402
 from nodes.nets.weights import weights_of  # noqa: E402
-from nodes.serve.policy import policy  # noqa: E402
+from nodes.serve.policy import Served, policy  # noqa: E402
 from tests.nodes.serve.modules_for_tests import memory_for  # noqa: E402
 
 ACTIONS = 6  # Pong's
@@ -99,3 +99,27 @@ async def test_a_network_with_memory_has_it_kept_by_lane_and_lost_at_a_first_obs
         np.testing.assert_allclose(answer.logits, alone.logits[0].numpy(), atol=1e-4)
         for row, lane in enumerate(seen.lane_ids):
             memory[int(lane)] = alone.core[row : row + 1]
+
+
+def test_where_memory_runs_out_behind_the_network_no_lane_remembers_a_step_twice(monkeypatch):
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(5)
+    steps = [observations(rng, [0, 1, 2, 3], first) for first in (True, False, False)]
+    whole, halved = (Served("pong", "impala", "cpu", "float32", 0) for _ in range(2))
+    halved.load(Weights(weights_of(whole.network)))
+    expected = [whole.answer(step, 4, 0) for step in steps]
+    found = [halved.answer(steps[0], 4, 0)]
+    noise, failed = torch.empty_like, []
+
+    def fails_once(*args, **given):
+        if not failed:
+            failed.append(True)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return noise(*args, **given)
+
+    monkeypatch.setattr(torch, "empty_like", fails_once)
+    found += [halved.answer(step, 4, 0) for step in steps[1:]]
+    assert halved.fits.most == 2
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other.cores, one.cores, atol=1e-4)
+        np.testing.assert_allclose(other.logits, one.logits, atol=1e-4)
