@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flow.run_directory import RunDirectory, find_run
+from flow.run_directory import RunDirectory, find_runs
 from tools.claims.report import spread, table, verdict
 
 GRAPHS = Path(__file__).parents[2] / "graphs"
@@ -27,8 +27,12 @@ def run_seeds(graph: str, seeds: Sequence[int], *more: str) -> list[RunDirectory
     runs = []
     for seed in seeds:
         words = ["run", str(GRAPHS / f"{graph}.toml"), "--seed", str(seed), *more]
-        subprocess.run([sys.executable, "-m", "flow", *words], check=True)
-        runs.append(find_run(None))
+        with subprocess.Popen([sys.executable, "-m", "flow", *words]) as process:
+            pass
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, process.args)
+        # The newest that is its own: others may run beside it.
+        runs.append(next(run for run in find_runs() if run.about()["pid"] == process.pid))
     return runs
 
 
