@@ -89,13 +89,13 @@ class RecordingWriter:
 
     def _begin(self, message_type: type[Message], head: bytes, keep: int | None) -> None:
         with RecordingReader(self.path) as reader:
-            if reader.head and (reader.name, reader.fields) != (message_type.__name__, message_type.fields):
-                raise StorageError(
-                    f"{self.path} holds messages {reader.name} of other fields than {message_type.__name__} has; "
-                    "record to another place"
-                )
             if reader.head and reader.head != head:
-                *_, origin = _read_head(self.path, head)
+                name, fields, origin = _read_head(self.path, head)
+                if (reader.name, reader.fields) != (name, fields):
+                    raise StorageError(
+                        f"{self.path} holds messages {reader.name} of other fields than {name} has; record to another "
+                        "place"
+                    )
                 raise StorageError(
                     f"{self.path} was recorded elsewhere: it says of its origin {reader.origin or 'nothing'}, expected "
                     f"{origin or 'nothing'}; record to another place"
