@@ -3,9 +3,9 @@
     column   [ chunk 4 | chunk 9 | chunk 7 |  chunk 31  | free ]      a ring: the next chunk goes over the oldest
                                                           ▲ next
 
-Chunks that lie each in memory of their own cost a batch a call each and, worse, walks through page tables: the same
-copy takes 2.5 times as long (`python -m tools.bench.replay`, the hot batch beside bare numpy). A ring lets go what was
-decoded longest ago, not what was used longest ago: the same where draws are uniform, and it keeps the newest.
+Chunks that lie each in memory of their own cost a batch a call each and, worse, walks through page tables; the bench
+`tools.bench.replay` has its hot batch beside bare numpy. A ring lets go what was decoded longest ago, not what was used
+longest ago: the same where draws are uniform, and it keeps the newest.
 """
 
 from __future__ import annotations

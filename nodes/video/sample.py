@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from flow import Array, Context, In, Out, Promises, Range, Saved, compute, node
+from flow import Context, In, Out, Promises, Range, Saved, compute, node
 from flow.errors import MessageError, SettingError
 from flow.kept import Kept
 from flow.setting import Beside
@@ -248,8 +248,3 @@ def _views(
         numbers += [index] * len(cut)
         counts += [have * crops] * len(cut)
     return stacked(volumes, of, numbers, counts)
-
-
-def array_of(volumes: Volumes) -> Array:
-    """The values of a message's volumes (rows, channels, height, width), float32."""
-    return volumes.bytes * volumes.scale[..., None, None] + volumes.shift[..., None, None]

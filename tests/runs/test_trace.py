@@ -46,6 +46,13 @@ def started(home: Home):
     return running
 
 
+def tracing_for(home: Home, seconds: int) -> subprocess.Popen[str]:
+    """`flow trace`, under way."""
+    words = [*FLOW, "trace", "--seconds", str(seconds), "-o", str(home.path / "trace.json")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(words, cwd=ROOT, env=home.environment, text=True, **pipes)
+
+
 def test_a_trace_shows_each_messages_way_and_what_each_node_waited_for(home: Home):
     running = started(home)
     assert "records of 2 workers" in told(home, "trace", "--seconds", "2", "-o", str(home.path / "trace.json"))
@@ -110,14 +117,7 @@ def test_one_trace_is_taken_at_a_time_and_a_viewer_that_goes_ends_its_own(home: 
 
 def test_what_a_worker_wrote_before_it_died_or_the_user_left_is_kept(home: Home):
     running = started(home)
-    tracing = subprocess.Popen(
-        [*FLOW, "trace", "--seconds", "30", "-o", str(home.path / "trace.json")],
-        cwd=ROOT,
-        env=home.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    tracing = tracing_for(home, 30)
     time.sleep(3)
     with Session(running.run) as session:
         os.kill(session.connection("making").hello["pid"], signal.SIGKILL)
@@ -136,14 +136,7 @@ def test_what_a_worker_wrote_before_it_died_or_the_user_left_is_kept(home: Home)
 
 def test_a_worker_that_is_started_again_while_it_is_traced_is_in_the_trace_twice(home: Home):
     running = started(home)
-    tracing = subprocess.Popen(
-        [*FLOW, "trace", "--seconds", "60", "-o", str(home.path / "trace.json")],
-        cwd=ROOT,
-        env=home.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    tracing = tracing_for(home, 60)
     running.until(lambda: len(_connections(tracing.pid)) == 2, "the trace to begin")
     held = _connections(tracing.pid)
     running.until_arrived(len(running.received()) + 200)  # what it was asked for in time, ten times a second

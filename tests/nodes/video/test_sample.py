@@ -19,7 +19,7 @@ from nodes.algo.optical_flow import flow_stack, quantise, restore, trajectory_st
 from nodes.given import video as made  # isort: skip
 from nodes.recognition import Stored  # isort: skip
 from nodes.video.flow import columns_of, pack_field, unpack_field  # isort: skip
-from nodes.video.sample import array_of, samples, views  # isort: skip
+from nodes.video.sample import samples, views  # isort: skip
 from nodes.video.volume import COLOURS, DEVIATION, FLOW_SCALE, Augmentation, Reader, Volume, starts_of, volume_of  # isort: skip
 from storage.dataset import Dataset  # isort: skip
 
@@ -214,7 +214,7 @@ async def test_views_are_of_each_video_as_many_as_they_say(place):
     assert Counter(numbers.tolist()) == dict.fromkeys(range(VIDEOS), 15)
     assert set(counts.tolist()) == {15}
     assert all(batch.test.all() for batch in said.views)
-    assert all(array_of(batch).shape[1:] == (4, 12, 12) for batch in said.views)
+    assert all(batch.bytes.shape[1:] == (4, 12, 12) for batch in said.views)
 
 
 def test_a_volume_longer_than_its_video_ends_with_its_last_field_again(place):
