@@ -89,8 +89,8 @@ class Monitor:
                 last.extend(_values_like(point))
         self._ignored_before = until
 
-    def poll(self, now: float | None = None) -> Progress:
-        """Look at everything once. `now` is wall time."""
+    def poll(self, now: float | None = None, *, last: bool = False) -> Progress:
+        """Look at everything once. `now` is wall time; the last look at a run finds all events that were written."""
         now = time.time() if now is None else now
         views, faults = self._read()
         if self._started is None:
@@ -122,7 +122,7 @@ class Monitor:
             copy_curves=self._drawn_copies(curve, series, copies),
             nodes=nodes,
             faults=(*faults, *(fault for node in nodes for fault in _faults(node))),
-            events=self._recent(now),
+            events=self._recent(now, last),
         )
 
     def points(self, name: str) -> tuple[CurvePoint, ...]:
@@ -261,9 +261,9 @@ class Monitor:
             state = "hung"
         return NodeProgress(view.node, view.replica, state, view.incarnation, view.worker, view.pid, view.text)
 
-    def _recent(self, now: float) -> tuple[Event, ...]:
+    def _recent(self, now: float, last: bool) -> tuple[Event, ...]:
         when, events = self._events
-        if abs(now - when) >= EVENTS_EVERY_S:
+        if last or abs(now - when) >= EVENTS_EVERY_S:
             # A log holds what earlier starts of the run had to say too, which is no news.
             events = tuple(event for event in last_events(self._logs, most=20) if event.time >= self._told_since)
             self._events = (now, events)

@@ -131,7 +131,7 @@ class Supervisor:
             await self.finishing.wait()
             await self._end()
             nursery.cancel_scope.cancel()
-        self.progress = self.monitor.poll()
+        self.progress = self.monitor.poll(last=True)
         self.log.info("", f"run {self.how}" + (f": {self.cause}" if self.cause else ""))
         return Outcome(self.how, self.cause, self.progress)
 

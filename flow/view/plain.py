@@ -43,6 +43,10 @@ def _copies(progress: Progress, name: str) -> str:
     return f" ({', '.join(said)})" if said else ""
 
 
+def _key(event: Event) -> tuple[float, str, str]:
+    return event.time, event.node, event.text
+
+
 class PlainView:
     """Writes a line every 5 seconds, and each new event when it comes."""
 
@@ -50,15 +54,16 @@ class PlainView:
         self._stream = stream or sys.stdout
         self._every_s = every_s
         self._next: float | None = None
-        self._event_time = 0.0
+        self._shown: set[tuple[float, str, str]] = set()
         self._told: set[tuple[str, str]] = set()
 
     def show(self, progress: Progress) -> None:
         """Show how the run stands; does nothing most of the time."""
+        # Not by their times: what one process says may come to its log after what another said later.
         for event in progress.events:
-            if event.time > self._event_time and event.level in ("warning", "error"):
+            if _key(event) not in self._shown and event.level in ("warning", "error"):
                 self._tell(event)
-        self._event_time = max([self._event_time, *(event.time for event in progress.events)])
+        self._shown = {_key(event) for event in progress.events}
         if self._next is None:
             self._next = progress.now + self._every_s
         elif progress.now >= self._next:

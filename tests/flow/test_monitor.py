@@ -203,6 +203,14 @@ def test_the_time_left_is_what_remains_at_the_rate_that_is_shown(tmp_path):
         assert seen.left == pytest.approx((10_000 - counter.total) / counter.rate)
 
 
+def test_the_last_look_finds_what_was_said_just_before_it(tmp_path):
+    monitor = Monitor(tmp_path)
+    with EventLog(tmp_path / "logs", "play") as log:
+        monitor.poll()
+        log.error("actor-0", "it failed")
+    assert [event.text for event in monitor.poll(last=True).events] == ["it failed"]
+
+
 def test_what_an_earlier_start_had_to_say_is_no_news(tmp_path):
     with EventLog(tmp_path / "logs", "main") as log:
         before = log.warning("shaping-0", "paused")

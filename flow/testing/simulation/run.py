@@ -81,8 +81,8 @@ class SimulatedDirectory(RunDirectory):
 class _Clock(Monitor):
     """A monitor whose time is the run's."""
 
-    def poll(self, now: float | None = None) -> Progress:
-        return super().poll(trio.current_time() if now is None else now)
+    def poll(self, now: float | None = None, *, last: bool = False) -> Progress:
+        return super().poll(trio.current_time() if now is None else now, last=last)
 
 
 @dataclass

@@ -67,12 +67,21 @@ def test_any_progress_is_one_plain_line_in_any_encoding(progress, encoding):
     with view:
         view.show(progress)
         view.show(progress)
-    told = [event for event in progress.events if event.level != "info" and event.time > 0]
+    told = [event for event in progress.events if event.level != "info"]
     lines = raw.getvalue().decode(encoding).removesuffix("\n").split("\n")
     # A warning of several lines keeps them, indented, the first time.
     assert sum(line != "" and not line.startswith("    ") for line in lines) == len(told) + 1
     assert len(lines) <= sum(event.text.count("\n") + 1 for event in told) + 1
     assert "\n" not in plain_line(progress)
+
+
+def test_an_event_that_comes_to_its_log_late_is_told_and_none_is_told_twice():
+    out = io.StringIO()
+    early, late = Event(2.0, "error", "a-0", "one"), Event(1.0, "error", "b-0", "two")
+    with PlainView(out) as view:
+        for events in ((early,), (late, early), (late, early)):
+            view.show(replace(usual(), events=events))
+    assert out.getvalue().splitlines() == ["error: a-0 one", "error: b-0 two"]
 
 
 @given(curve=curves, width=st.integers(0, 120), height=st.integers(0, 20))
